@@ -1,0 +1,37 @@
+# Short names for the commands that this repository is used with; `make` lists them.
+# They need Python 3.11 or newer, git and make. The first one builds .venv, which takes a while and disk space; later ones reuse it.
+
+PYTHON ?= python3
+
+.PHONY: help course test lab prepare clean
+
+help:                  ## list these commands
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1#/p' $(MAKEFILE_LIST) | while IFS='#' read -r name what; do printf 'make %-9s%s\n' "$$name" "$$what"; done
+
+course: .venv/.installed   ## run every chapter into _course/ and print the scoreboard; CHAPTER=03 runs one
+	.venv/bin/python -m collab_nb.course $(CHAPTER)
+
+test: .venv/.installed     ## run the tests; PYTEST_ARGS='-k bias' chooses some
+	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+lab: .venv/.installed      ## open the course in JupyterLab
+	.venv/bin/python -m jupyterlab $(firstword $(wildcard nbs/tour.ipynb nbs/00_data.ipynb))
+
+# Addresses come first: the exported modules name them. A second run changes nothing.
+prepare: .venv/.installed  ## after a change: export the modules, store the outputs, clean; CHAPTER='03 04' stores those alone
+	.venv/bin/python -m collab_nb.course --addresses
+	.venv/bin/nbdev-export
+	.venv/bin/python -m collab_nb.course --store $(CHAPTER)
+	.venv/bin/nbdev-clean
+
+clean:                     ## remove what these commands made: .venv and _course
+	rm -rf .venv _course
+
+# One pip command, with exact versions: the stored outputs were made with these.
+.venv/.installed: constraints.txt settings.ini setup.py pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "The course needs Python 3.11 or newer, and '$(PYTHON)' is not. Name one: make PYTHON=python3.12"; exit 1; }
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
+	  torch==$$(sed -n 's/^torch==\([^ ;]*\).*/\1/p' constraints.txt) -e '.[dev]'
+	touch $@

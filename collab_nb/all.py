@@ -1,0 +1,13 @@
+"""The library's names, and the three of fastai that one always needs: `from collab_nb.all import *`
+
+Written by hand. What would shadow a name of fastai's (`collab_nb.embedding.Embedding`, `collab_nb.baselines.mse`), the machinery
+of the course (`collab_nb.course`, `figures`, `scoreboard`) and optional extras stay in their modules."""
+from fastai.collab import Learner, MSELossFlat, set_seed
+
+from collab_nb import baselines as _baselines, data as _data, dot_product as _dot_product
+from collab_nb.baselines import *
+from collab_nb.data import *
+from collab_nb.dot_product import *
+
+__all__ = ['Learner', 'MSELossFlat', 'set_seed',
+           *(name for module in (_data, _baselines, _dot_product) for name in module.__all__ if name != 'mse')]
