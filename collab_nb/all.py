@@ -1,7 +1,8 @@
-"""The library's names, and the three of fastai that one always needs: `from collab_nb.all import *`
+"The library's names, and the three of fastai that one always needs: `from collab_nb.all import *`"
 
-Written by hand. What would shadow a name of fastai's (`collab_nb.embedding.Embedding`, `collab_nb.baselines.mse`), the machinery
-of the course (`collab_nb.course`, `figures`, `scoreboard`) and optional extras stay in their modules."""
+# Written by hand: nbdev would export nothing here. What would shadow a name of fastai's (`collab_nb.embedding.Embedding`,
+# `collab_nb.baselines.mse`), the machinery of the course (`course`, `figures`, `scoreboard`) and optional extras stay in their modules.
+
 from fastai.collab import Learner, MSELossFlat, set_seed
 
 from collab_nb import baselines as _baselines, data as _data, dot_product as _dot_product

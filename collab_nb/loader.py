@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from fastai.collab import CollabDataLoaders,TabularCollab
 from fastai.tabular.all import (Callback,Categorify,CategoryMap,GatherPredsCallback,TabDataLoader,TransformBlock,default_device,defaults,
-                                dispatch,display_df,show_results)
+                                dispatch,display_df,show_batch,show_results)
 
 # %% ../nbs/95_loader.ipynb #95-005
 def _column(df, name, what):
@@ -101,6 +101,11 @@ class RatingTable(TabularCollab):
         display_df(self.readable(max_n))
 
 # %% ../nbs/95_loader.ipynb #95-012
+@dispatch
+def show_batch(x:RatingTable, y, its, max_n=10, ctxs=None):
+    "Display `max_n` rows of a batch"
+    x.show(max_n)
+
 @dispatch
 def show_results(x:RatingTable, y:RatingTable, samples, outs, ctxs=None, max_n=10, **kwargs):
     "Display rows with the rating and what the model said"
@@ -190,7 +195,7 @@ def _report(pairs, table, splits, user, item):
     if again: print(f'rating_dls: {again:,} rows are of a ({user}, {item}) pair that occurs more than once; all are kept')
     for name in (user, item):
         alone = np.setdiff1d(*(table[name].to_numpy()[s] for s in splits[::-1]))
-        if len(alone): print(f'rating_dls: {len(alone):,} values of {name!r} occur only in validation; training never moves their rows')
+        if len(alone): print(f"rating_dls: {len(alone):,} of the ids in {name!r} occur{'s' if len(alone) == 1 else ''} only in validation; training never moves their rows")
 
 # %% ../nbs/95_loader.ipynb #95-018
 def rating_dls(

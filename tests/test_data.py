@@ -1,0 +1,284 @@
+"Splits and the loader: their properties, every fault that is refused, and that fastai finds all it expects."
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fastai.collab import CollabDataLoaders, EmbeddingDotBias, Learner, MSELossFlat, collab_learner, load_learner, set_seed
+from fastai.tabular.all import RandomSplitter, TabDataLoader
+from hypothesis import given, settings, strategies as st
+
+from collab_nb.data import fold_split, random_split, rating_dls, synth_ratings, time_split
+
+FEW = settings(max_examples=30, deadline=None)
+
+@pytest.fixture(scope='module')
+def table(): return synth_ratings(60, 40, 900, seed=1)
+
+@pytest.fixture(scope='module')
+def dls(table): return rating_dls(table, bs=32)
+
+def disjoint_and_complete(splits, n):
+    assert all(s.dtype == np.int64 and s.ndim == 1 for s in splits)
+    assert np.array_equal(np.sort(np.concatenate(splits)), np.arange(n))
+
+# splits
+
+@FEW
+@given(n=st.integers(1, 500), pct=st.floats(.01, .99), seed=st.integers(0, 2**31))
+def test_random_split(n, pct, seed):
+    splits = random_split(range(n), pct, seed)
+    disjoint_and_complete(splits, n)
+    assert len(splits[1]) == int(pct*n)
+    assert all(np.array_equal(a, b) for a,b in zip(splits, random_split(range(n), pct, seed)))
+
+@FEW
+@given(n=st.integers(5, 500), k=st.integers(1, 5))
+def test_fold_split(n, k):
+    splits = fold_split(range(n), k)
+    disjoint_and_complete(splits, n)
+    assert abs(len(splits[1]) - n/5) <= 1
+
+@FEW
+@given(times=st.lists(st.integers(0, 20), min_size=1, max_size=200), pct=st.floats(.01, .99))
+def test_time_split(times, pct):
+    df = pd.DataFrame({'timestamp': times})
+    splits = time_split(df, pct)
+    disjoint_and_complete(splits, len(df))
+    if len(splits[1]): assert df.timestamp[splits[0]].max() <= df.timestamp[splits[1]].min()
+
+def test_the_five_folds(ratings):
+    valid = [fold_split(ratings, k)[1] for k in range(1, 6)]
+    assert np.array_equal(np.concatenate(valid), np.arange(100_000))
+    assert ratings.user.iloc[valid[0]].nunique() == 459 and ratings.user.iloc[valid[0]].max() == 462     # as the official u1.test
+
+def test_same_rows_as_fastai(ratings):
+    assert set(random_split(ratings, seed=42)[1]) == set(RandomSplitter(seed=42)(ratings)[1])
+
+@pytest.mark.parametrize('k', [0, 6, -1, 1.5, None])
+def test_no_such_fold(k):
+    with pytest.raises(ValueError, match='fold k is 1 to 5'): fold_split(range(100), k)
+
+@pytest.mark.parametrize('split', [random_split, time_split])
+@pytest.mark.parametrize('pct', [0, 1, -.2, 20])
+def test_no_such_share(split, pct, table):
+    with pytest.raises(ValueError, match='between 0 and 1'): split(table, pct)
+
+# the loader
+
+ids = st.one_of(st.lists(st.integers(-5, 5), min_size=2, max_size=60), st.lists(st.text(max_size=3).filter(lambda s: s != '#na#'), min_size=2, max_size=60))
+
+@FEW
+@given(users=ids, bs=st.integers(1, 70), seed=st.integers(0, 1000), data=st.data())
+def test_each_training_rating_once(users, bs, seed, data):
+    n = len(users)
+    df = pd.DataFrame({'u': users, 'i': data.draw(st.lists(st.integers(0, 9), min_size=n, max_size=n)), 'r': np.arange(n)*.25 - 3})
+    splits = random_split(df, .3, seed)
+    dls = rating_dls(df, splits, bs=bs, user='u', item='i', rating='r')
+    for dl,rows in zip((dls.train, dls.valid), splits):
+        batches = list(dl)
+        assert len(batches) == len(dl)
+        if not len(rows): continue
+        x,y = (torch.cat(o) for o in zip(*batches))
+        back = pd.DataFrame({'u': [dls.classes['u'][c] for c in x[:,0]], 'i': [dls.classes['i'][c] for c in x[:,1]], 'r': y.numpy()}).sort_values('r')
+        assert back.to_numpy().tolist() == df.iloc[rows].to_numpy().tolist()
+
+def test_in_another_order_each_epoch(dls):
+    first,second = (torch.cat([y for _,y in dls.train]) for _ in range(2))
+    assert not torch.equal(first, second)
+    set_seed(3); one = next(iter(dls.train))
+    set_seed(3); two = next(iter(dls.train))
+    assert all(torch.equal(a, b) for a,b in zip(one, two))
+
+def test_batches(dls):
+    x,y = dls.one_batch()
+    assert (x.shape, x.dtype, y.shape, y.dtype) == ((32, 2), torch.int64, (32,), torch.float32)
+    assert x.device == y.device == torch.device(dls.device)
+
+@pytest.mark.parametrize('make', [lambda s: s.astype(str), lambda s: s.astype('Int64'), lambda s: s.astype('category'),
+                                  lambda s: s.astype('int8'), lambda s: s.astype(object), lambda s: s.astype(str).astype('category')])
+def test_ids_of_any_kind(table, make):
+    df = table.assign(user=make(table.user.rename(None)))
+    dls = rating_dls(df, bs=32)
+    assert dls.n_users == table.user.nunique()+1
+    assert {type(v) for v in dls.classes['user'][1:]} in ({int}, {str})
+    some = df.iloc[[5]]
+    assert dls.classes['user'][dls.test_dl(some).one_batch()[0][0,0]] == some.user.iloc[0]
+
+@pytest.mark.parametrize('scale', [lambda r: r*2, lambda r: r/5, lambda r: r-3, lambda r: r > 3, lambda r: r.astype('Float64')])
+def test_any_scale(table, scale):
+    stars = scale(table.rating)
+    dls = rating_dls(table.assign(rating=stars))
+    y = torch.cat([y for _,y in dls.train])
+    assert y.dtype == torch.float32
+    lo,hi = dls.y_range
+    assert lo < float(stars.min()) and float(stars.max()) < hi
+
+def test_any_column_names_and_index(table):
+    df = table.rename(columns={'user': 'who', 'movie': 'book', 'rating': 'stars'}).set_index(pd.Index(['x']*len(table)))
+    dls = rating_dls(df, user='who', item='book', rating='stars')
+    assert list(dls.classes) == ['who', 'book'] and dls.n_items == table.movie.nunique()+1
+
+def test_item_by_title(table):
+    assert rating_dls(table, item='title').n_items == table.title.nunique()+1
+
+def test_splits_need_not_name_every_row(table):
+    dls = rating_dls(table, splits=([0, 1, 2], [5]))
+    assert (len(dls.train_ds), len(dls.valid_ds)) == (3, 1)
+
+def test_without_validation_it_trains(table):
+    dls = rating_dls(table, splits=(np.arange(len(table)), []))
+    learn = collab_learner(dls, n_factors=2)
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+
+def test_movielens_sizes(ratings):
+    dls = rating_dls(ratings)
+    assert (dls.n_users, dls.n_items, len(dls.train_ds), len(dls.valid_ds)) == (944, 1683, 80_000, 20_000)
+
+def test_only_in_validation_is_reported(table, capsys):
+    rows = np.arange(len(table))
+    alone = table.user.to_numpy() == table.user[0]
+    rating_dls(table, splits=(rows[~alone], rows[alone]))
+    assert "1 of the ids in 'user' occurs only in validation" in capsys.readouterr().out
+
+def test_repeated_pairs_are_counted_and_kept(table, capsys):
+    df = pd.concat([table, table.head(3)])
+    dls = rating_dls(df, splits=(np.arange(len(df)), []))
+    assert '6 rows are of a (user, movie) pair that occurs more than once' in capsys.readouterr().out
+    assert sum(len(y) for _,y in dls.train) == len(df)
+
+def test_titles_are_shown(ratings, monkeypatch):
+    shown = []
+    monkeypatch.setattr('collab_nb.loader.display_df', shown.append)
+    dls = rating_dls(ratings)
+    dls.show_batch(max_n=5)
+    learn = collab_learner(dls, n_factors=2, y_range=(0, 5.5))
+    with learn.no_bar(): learn.show_results(max_n=5)
+    batch,results = shown
+    assert batch.columns.tolist() == ['user', 'movie', 'title', 'rating'] and len(batch) == 5
+    assert results.columns.tolist() == [*batch.columns, 'rating_pred'] and len(results) == 5
+    for df in shown: assert len(df.merge(ratings, on=['user', 'movie', 'title', 'rating'])) == 5      # real rows of the table
+
+def test_learner_finds_what_it_expects(table, dls):
+    learn = collab_learner(dls, n_factors=3, y_range=(0, 5.5))
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-2)
+    preds,targs = learn.get_preds()
+    valid = random_split(table)[1]
+    assert np.array_equal(targs.numpy(), table.rating.to_numpy(dtype='float32')[valid])
+    assert learn.validate()[0] == pytest.approx(((preds-targs)**2).mean().item(), abs=1e-5)
+    train_preds,train_targs = learn.get_preds(ds_idx=0)
+    assert np.array_equal(train_targs.numpy(), table.rating.to_numpy(dtype='float32')[random_split(table)[0]])
+    for rows in (valid[:1], valid[:5]):
+        assert torch.allclose(learn.get_preds(dl=dls.test_dl(table.iloc[rows]))[0], preds[:len(rows)])
+        unlabelled = dls.test_dl(table.iloc[rows][['user', 'movie']])
+        assert torch.allclose(learn.get_preds(dl=unlabelled)[0], preds[:len(rows)])
+    assert learn.validate(dl=dls.test_dl(table.iloc[valid]))[0] == pytest.approx(learn.validate()[0], abs=1e-5)
+
+def test_use_nn(dls):
+    learn = collab_learner(dls, use_nn=True, layers=[8], y_range=(0, 5.5))
+    with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-2)
+    assert len(learn.get_preds()[0]) == len(dls.valid_ds)
+
+def test_export_holds_no_rating(tmp_path):
+    table = synth_ratings(30, 20, 400, seed=2).assign(rating=lambda d: np.linspace(1.2345, 4.8765, len(d)))
+    sizes = []
+    for n in (200, 400):
+        df = pd.concat([table.head(n), table.drop_duplicates('user'), table.drop_duplicates('movie')]).drop_duplicates()
+        dls = rating_dls(df, path=tmp_path)
+        learn = collab_learner(dls, n_factors=3, y_range=(0, 5.5))
+        with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-2)
+        before = learn.get_preds(dl=dls.test_dl(table.head(7)))[0]
+        learn.export('learner.pkl')
+        raw = (tmp_path/'learner.pkl').read_bytes()
+        sizes.append(len(raw))
+        held = [v for v in df.rating if any(np.asarray(v).astype(t).tobytes() in raw for t in ('<f4', '<f8', '>f8'))]
+        assert held == []
+        loaded = load_learner(tmp_path/'learner.pkl')
+        assert torch.allclose(loaded.get_preds(dl=loaded.dls.test_dl(table.head(7)))[0], before)
+        assert (loaded.dls.n_users, loaded.dls.n_items, loaded.dls.y_range) == (dls.n_users, dls.n_items, dls.y_range)
+    assert abs(sizes[1]-sizes[0]) < 2000       # twice the ratings, the same file
+
+def test_a_range_that_excludes_ratings_is_refused(dls):
+    for y_range in ((0, 4.5), (1.5, 6)):
+        for learn in (collab_learner(dls, y_range=y_range), Learner(dls, EmbeddingDotBias(2, dls.n_users, dls.n_items, y_range=y_range), loss_func=MSELossFlat())):
+            with pytest.raises(ValueError, match='the ratings lie between 1 and 5'): learn.fit(1)
+
+def test_other_loaders_are_left_alone(table):
+    learn = collab_learner(CollabDataLoaders.from_df(table, seed=0, dl_type=TabDataLoader), n_factors=2, y_range=(0, 4))
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+
+def test_why_the_course_mends_the_stock_loader(ratings):
+    "Should fastai go back to a permutation, chapter 00 must be rewritten"
+    dls = CollabDataLoaders.from_df(ratings, item_name='title', seed=42, bs=64)
+    assert len(set(dls.train.get_idxs())) < 0.65*len(dls.train_ds)
+    dls = CollabDataLoaders.from_df(ratings, item_name='title', seed=42, bs=64, dl_type=TabDataLoader)
+    assert len(set(dls.train.get_idxs())) == len(dls.train_ds)
+
+# faults
+
+FAULTS = {
+    'not a frame': (lambda d: rating_dls(d.to_numpy()), 'not a ndarray'),
+    'missing column': (lambda d: rating_dls(d.drop(columns='movie')), "no column 'movie'; there are: user, rating"),
+    'NaN rating': (lambda d: rating_dls(d.assign(rating=d.rating.where(d.index != 3))), "'rating' is empty .NaN. in 1 rows, first in row 3"),
+    'NaN id': (lambda d: rating_dls(d.assign(user=d.user.where(d.index != 7))), "'user' is empty .NaN. in 1 rows, first in row 7"),
+    'None id': (lambda d: rating_dls(d.assign(movie=d.movie.astype(object).where(d.index != 7, None))), "'movie' is empty"),
+    'rating as text': (lambda d: rating_dls(d.assign(rating=d.rating.astype(str))), "holds '.*', which is not a number"),
+    'rating with a word': (lambda d: rating_dls(d.assign(rating=d.rating.astype(object).where(d.index != 4, 'good'))), "holds 'good', which is not a number"),
+    'infinite rating': (lambda d: rating_dls(d.assign(rating=d.rating.where(d.index != 2, np.inf))), 'infinite in row 2'),
+    'empty frame': (lambda d: rating_dls(d.head(0)), 'the frame of ratings is empty'),
+    'float id': (lambda d: rating_dls(d.assign(user=d.user+.5)), 'of type float; ids are int or str'),
+    'bool id': (lambda d: rating_dls(d.assign(user=d.user > 3)), 'of type bool'),
+    'tuple id': (lambda d: rating_dls(d.assign(movie=[(m,) for m in d.movie])), 'of type tuple'),
+    'date id': (lambda d: rating_dls(d.assign(movie=pd.Timestamp('2020-01-01'))), 'of type Timestamp'),
+    'mixed ids': (lambda d: rating_dls(d.assign(user=d.user.astype(object).where(d.index != 1, 'ann'))), 'mixes int and str'),
+    'reserved id': (lambda d: rating_dls(d.assign(user='#na#')), "has the id '#na#'"),
+    'one column twice': (lambda d: rating_dls(d, item='user'), 'three columns'),
+    'overlapping splits': (lambda d: rating_dls(d, splits=([0, 1, 2], [2, 3])), 'overlap: 1 rows .* first row 2'),
+    'split reaches outside': (lambda d: rating_dls(d, splits=([0, 1], [len(d)])), 'valid split reaches outside the table: position 900 of 900'),
+    'negative position': (lambda d: rating_dls(d, splits=([-1, 1], [2])), 'train split reaches outside'),
+    'repeated row': (lambda d: rating_dls(d, splits=([1, 1], [2])), 'train split names a row more than once'),
+    'boolean split': (lambda d: rating_dls(d, splits=(d.user > 3, d.user <= 3)), 'array of bool'),
+    'three splits': (lambda d: rating_dls(d, splits=([0], [1], [2])), 'a pair of arrays'),
+    'empty train split': (lambda d: rating_dls(d, splits=([], [1])), 'train split is empty'),
+    'unknown user': (lambda d: rating_dls(d).test_dl(d.head(2).assign(user=999)), 'user 999 .row 0. is not among the 59'),
+    'unknown item': (lambda d: rating_dls(d).test_dl(d.head(2).assign(movie=[d.movie[0], -4])), 'item -4 .row 1. is not among'),
+}
+
+@pytest.mark.parametrize('name', FAULTS)
+def test_fault_is_named(name, table):
+    call,message = FAULTS[name]
+    with pytest.raises(ValueError, match=message): call(table)
+
+# planted factors
+
+def test_planted_truth_is_known():
+    df = synth_ratings(300, 200, 20_000, seed=3)
+    truth = df.attrs['truth']
+    assert truth.user_factors.shape == (300, 5) and truth.item_factors.shape == (200, 5)
+    best = ((df.rating - truth.predict(df.user, df.movie))**2).mean()
+    assert best == pytest.approx(truth.floor(df.user, df.movie), rel=.03)
+    shuffled = ((df.rating - truth.predict(df.user, np.random.default_rng(0).permutation(df.movie)))**2).mean()
+    assert shuffled > 1.3*best
+
+def test_planted_ratings_look_like_movielens(ratings):
+    df = synth_ratings()
+    assert df.columns.tolist() == ratings.columns.tolist()
+    assert df.rating.mean() == pytest.approx(ratings.rating.mean(), abs=.01)
+    assert df.rating.std() == pytest.approx(ratings.rating.std(), abs=.01)
+    for col in ('user', 'movie'):
+        assert df[col].value_counts().median() == pytest.approx(ratings[col].value_counts().median(), rel=.4)
+
+def test_uncut_ratings():
+    df = synth_ratings(50, 40, 1000, noise=0, stars=None)
+    assert np.allclose(df.attrs['truth'].predict(df.user, df.movie), df.rating)
+
+def test_truth_survives(table):
+    truth = table.attrs['truth']
+    assert table.copy(deep=True).attrs['truth'] is truth
+    assert pd.concat([table, table]).attrs['truth'] is truth
+    table.merge(table, on=['user', 'movie'])                 # compares attrs: must not fail
+    table.groupby('user').rating.mean()
+
+@pytest.mark.parametrize('kwargs, why', [(dict(n_users=0), 'n_users is 0'), (dict(n_users=3, n_items=3, n_ratings=10), 'do not fit'),
+                                         (dict(noise=-1), 'at least 0'), (dict(stars=(.5, .6)), 'add up to')])
+def test_planted_sizes(kwargs, why):
+    with pytest.raises(ValueError, match=why): synth_ratings(**kwargs)

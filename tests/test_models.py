@@ -1,0 +1,107 @@
+"Averages, the dot product and the scoreboard."
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fastai.collab import Learner, MSELossFlat, set_seed
+
+from collab_nb.baselines import Means, mse
+from collab_nb.data import random_split, rating_dls, synth_ratings
+from collab_nb.dot_product import DotProduct
+from collab_nb.figures import editable_table
+from collab_nb.scoreboard import FLOOR, floor, format_scoreboard, read_scoreboard, write_scoreboard
+
+
+@pytest.fixture(scope='module')
+def table(): return synth_ratings(60, 40, 900, seed=1)
+
+def test_means_by_hand():
+    df = pd.DataFrame({'user': ['a', 'a', 'b'], 'movie': [1, 2, 1], 'rating': [5., 3., 4.]})
+    assert Means(df, by=()).predict(['z'], [9]).tolist() == [4.]
+    # mean 4; film 1: (1+0)/(2+1); film 2: -1/(1+1); user a: (1-1/3 + -1+1/2)/(2+1); user b: (0-1/3)/(1+1)
+    m = Means(df, damping=1)
+    assert np.allclose(m.predict(['a', 'b', 'z', 'b'], [1, 2, 1, 9]), [4+1/3+1/18, 4-1/2-1/6, 4+1/3, 4-1/6])
+
+def test_undamped_item_means_are_the_means(table):
+    m = Means(table, by='item', damping=0)
+    assert np.allclose(m.predict(table.user, table.movie), table.groupby('movie').rating.transform('mean'))
+
+def test_damping_without_end_is_the_global_mean(table):
+    assert np.allclose(Means(table, damping=1e12).predict(table.user, table.movie), table.rating.mean(), atol=1e-5)
+
+def test_any_index_and_column_names(table):
+    df = table.rename(columns={'user': 'who', 'movie': 'what', 'rating': 'stars'}).set_index(pd.Index([0]*len(table)))
+    m = Means(df, user='who', item='what', rating='stars')
+    assert np.allclose(m.predict(table.user, table.movie), Means(table).predict(table.user, table.movie))
+
+@pytest.mark.parametrize('kwargs, change, why', [
+    (dict(by='genre'), {}, "any of 'item' and 'user'"), (dict(damping=-1), {}, '0 or more'), (dict(item='film'), {}, "no column 'film'"),
+    ({}, dict(rating=np.nan), 'NaN'), ({}, dict(rating='good'), 'not a number'), ({}, dict(user=1.5), 'type float')])
+def test_means_refuse(table, kwargs, change, why):
+    with pytest.raises(ValueError, match=why): Means(table.assign(**change), **kwargs)
+
+def test_means_refuse_nothing(table):
+    with pytest.raises(ValueError, match='empty'): Means(table.head(0))
+    with pytest.raises(ValueError, match='want pairs'): Means(table).predict([1, 2], [1])
+
+def test_mse_refuses_other_shapes():
+    with pytest.raises(ValueError, match=r'\(3,\) and targets \(3, 1\)'): mse(np.zeros(3), np.zeros((3, 1)))
+
+def test_dot_product_by_loop():
+    set_seed(0)
+    model = DotProduct(5, 7, 3)
+    x = torch.tensor([[u, i] for u in range(5) for i in range(7)])
+    slow = [sum(model.user_factors.weight[u, k]*model.movie_factors.weight[i, k] for k in range(3)) for u,i in x]
+    assert model(x).shape == (35,)
+    assert torch.allclose(model(x), torch.stack(slow), atol=1e-7)
+    ranged = DotProduct(5, 7, 3, y_range=(1, 5))(x)
+    assert ((1 < ranged) & (ranged < 5)).all()
+
+def test_dot_product_learns_what_was_planted():
+    "Without noise and biases small enough, the factors explain most of the variance of ratings not seen"
+    df = synth_ratings(100, 80, 6000, n_factors=2, noise=0.05, seed=0, stars=None)
+    dls = rating_dls(df, bs=64)
+    set_seed(0)
+    learn = Learner(dls, DotProduct(dls.n_users, dls.n_items, 5), loss_func=MSELossFlat())
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(20, 2e-2)
+    valid = df.iloc[random_split(df)[1]]
+    assert learn.validate()[0] < 0.1*valid.rating.var()
+
+def test_dot_product_trains_on_movielens(ratings):
+    dls = rating_dls(ratings, bs=256)
+    set_seed(0)
+    learn = Learner(dls, DotProduct(dls.n_users, dls.n_items, 20), loss_func=MSELossFlat())
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(4, 1e-2)
+    assert learn.recorder.values[-1][1] < mse(np.full(20_000, ratings.rating.mean()), ratings.rating.iloc[random_split(ratings)[1]])
+
+def test_the_packages_scoreboard():
+    rows = read_scoreboard()
+    assert [r['model'] for r in rows[:2]] == ['global mean', FLOOR]
+    assert [r['chapter'] for r in rows] == sorted(r['chapter'] for r in rows)
+    assert {r['model'] for r in read_scoreboard(before='03')} == {'global mean', FLOOR}
+    assert floor() == np.mean(rows[1]['mse']) < np.mean(rows[0]['mse'])
+    assert FLOOR in format_scoreboard(rows)
+
+def test_the_floor_is_what_the_means_give(ratings):
+    splits = [[ratings.iloc[s] for s in random_split(ratings, seed=seed)] for seed in range(5)]
+    assert floor() == pytest.approx(np.mean([mse(Means(tr).predict(va.user, va.movie), va.rating) for tr,va in splits]), abs=1e-4)
+
+def test_each_rating_once_beats_the_stock_loader():
+    rows = {r['model']: r['mse'] for r in read_scoreboard()}
+    assert all(a > b for a,b in zip(rows['dot product, fastai as it comes'], rows['dot product, rating_dls']))
+
+@pytest.mark.parametrize('text', ['', '{}', '[1]', '[{"model": "x"}]'])
+def test_no_scoreboard(text, tmp_path):
+    (tmp_path/'s.json').write_text(text)
+    with pytest.raises(ValueError, match='is no scoreboard'): read_scoreboard(tmp_path/'s.json')
+
+def test_scoreboard_round_trip(tmp_path):
+    rows = [{'model': 'm', 'chapter': '01', 'mse': [1., 2.], 'seconds': None}]
+    assert read_scoreboard(write_scoreboard(rows, tmp_path/'s.json')) == rows
+    assert [p.name for p in tmp_path.iterdir()] == ['s.json']
+    assert json.loads((tmp_path/'s.json').read_text()) == rows
+
+def test_editable_table_with_nothing_in_it():
+    assert 'nan' not in editable_table(pd.DataFrame({'a': [np.nan]}, index=['x'])).data.lower().replace('number', '')
