@@ -23,6 +23,7 @@ prepare: .venv/.installed  ## after a change: export the modules, store the outp
 	.venv/bin/nbdev-export
 	COLLAB_NB_SCOREBOARD=$(CURDIR)/collab_nb/scoreboard.json .venv/bin/python -m collab_nb.course --store $(CHAPTER)
 	.venv/bin/nbdev-clean
+	.venv/bin/python -c 'from collab_nb.scoreboard import draw_scoreboard; draw_scoreboard("nbs/images/scoreboard.png")'
 
 clean:                     ## remove what these commands made: .venv and _course
 	rm -rf .venv _course

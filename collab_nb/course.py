@@ -63,7 +63,8 @@ def _code(nb):
     return [c for c in nb.cells if c.cell_type == 'code']
 
 # %% ../nbs/92_course.ipynb #92-012
-_unstable = re.compile(r' at 0x[0-9a-fA-F]{6,}|[^\s"\']*ipykernel_\d+[/\\]')
+# the look-behind lets a word be tried at its beginning only: a picture in base64 is one word of a hundred thousand letters
+_unstable = re.compile(r' at 0x[0-9a-fA-F]{6,}|(?<![^\s"\'])[^\s"\']*ipykernel_\d+[/\\]')
 _ansi = re.compile(r'\x1b\[[0-9;]*m')
 
 def _scrub(x):

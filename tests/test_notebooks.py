@@ -1,0 +1,140 @@
+"Each notebook runs, is clean, agrees with what is stored, and keeps the promises that the course makes of its pages."
+import ast
+import importlib
+import inspect
+import re
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import pytest
+from fastcore.docments import docments
+
+from collab_nb.course import compare_outputs, run_notebook
+from conftest import ROOT
+
+NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
+CHAPTERS = [p for p in NOTEBOOKS if p.name < '90']
+MODULES = ['baselines', 'course', 'data', 'dot_product', 'figures', 'loader', 'scoreboard', 'sources', 'synth']
+
+every_notebook = pytest.mark.parametrize('nb_path', NOTEBOOKS, ids=lambda p: p.stem)
+every_chapter = pytest.mark.parametrize('nb_path', CHAPTERS, ids=lambda p: p.stem)
+
+def read(p): return nbformat.read(p, as_version=4)
+def code(nb): return [c for c in nb.cells if c.cell_type == 'code' and c.source.strip()]
+def prose(nb): return [c for c in nb.cells if c.cell_type == 'markdown']
+def directives(c): return set(re.findall(r'^#\|\s*(\w+)', c.source, flags=re.M))
+
+@every_notebook
+def test_runs_and_agrees_with_what_is_stored(nb_path, tmp_path):
+    "One run in a process of its own answers both questions: does it run, and do its numbers still hold"
+    fresh = run_notebook(nb_path, timeout=1800, env={'COLLAB_NB_SCOREBOARD': str(tmp_path/'scoreboard.json')})
+    assert compare_outputs(read(nb_path), fresh) == []
+
+@every_notebook
+def test_outputs_are_stored(nb_path):
+    nb = read(nb_path)
+    assert any(c.outputs for c in code(nb))
+    for c in code(nb):
+        for o in c.outputs:
+            assert o.output_type != 'error' or 'raises' in directives(c), c.source
+            assert o.get('name') != 'stderr', c.source
+            assert not any('widget' in kind for kind in o.get('data', {})), c.source
+    assert nb_path.stat().st_size < 500_000
+    assert str(ROOT) not in nb_path.read_text(encoding='utf-8') and '/home/' not in nb_path.read_text(encoding='utf-8')
+
+@every_notebook
+def test_is_clean(nb_path, tmp_path):
+    copy = shutil.copy(nb_path, tmp_path)
+    subprocess.run([sys.executable, '-m', 'nbdev.clean', '--help'], capture_output=True)
+    from nbdev.clean import nbdev_clean
+    nbdev_clean.__wrapped__(fname=copy)
+    assert nb_path.read_text(encoding='utf-8') == (tmp_path/nb_path.name).read_text(encoding='utf-8')
+
+def test_the_library_is_in_step(tmp_path):
+    for name in ('nbs', 'collab_nb'): shutil.copytree(ROOT/name, tmp_path/name, ignore=shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints'))
+    for name in ('pyproject.toml', 'settings.ini', 'README.md'): shutil.copy(ROOT/name, tmp_path)
+    subprocess.run([sys.executable, '-c', 'from nbdev.export import nb_export; from nbdev.doclinks import nbdev_export; nbdev_export()'], cwd=tmp_path, check=True)
+    for p in sorted(ROOT.glob('collab_nb/*')):
+        if p.is_file(): assert p.read_bytes() == (tmp_path/'collab_nb'/p.name).read_bytes(), f'{p.name}: run make prepare'
+    assert {p.name for p in (tmp_path/'collab_nb').glob('*.py')} == {p.name for p in ROOT.glob('collab_nb/*.py')}
+
+@every_notebook
+def test_imports_stand_alone(nb_path):
+    for c in code(read(nb_path)):
+        body = ast.parse(re.sub(r'(?m)^[%!].*$', '', c.source)).body
+        imports = [isinstance(n, (ast.Import, ast.ImportFrom)) for n in body]
+        if 'hide' in directives(c) and 'filterwarnings' in c.source: continue     # the one cell that quiets pandas
+        assert all(imports) or not any(imports), c.source
+
+def numbers(text):
+    "The numbers in prose, without code, formulas, links, references, questions' markup and the names of chapters, folds and versions"
+    for drop in (r'(?s)`[^`]*`', r'(?s)<code>.*?</code>', r'(?s)\$\$.*?\$\$', r'\$[^$\n]*\$', r'\[[^\]]*\]\([^)]*\)', r'<[^>]*>', r'\([^()]*\b(19|20)\d\d\)',
+                 r'(?m)^\*\*(Further reading|Next|Before).*$', r'chapters? \d\d', r'\bu[1-5]\b', r'version [\d.]+', r'MovieLens-100k',
+                 r'1 - 1/n|1/n|1/e', r'\b0\b'):
+        text = re.sub(drop, ' ', text)
+    return re.findall(r'\d[\d,.]*\d|\d', text)
+
+@every_notebook
+def test_prose_names_only_numbers_that_a_cell_asserts(nb_path):
+    nb = read(nb_path)
+    asserted = ' '.join(line for c in code(nb) for line in c.source.splitlines() if re.search(r'assert|test_eq|test_close|test_fail|set_seed|bs=|^stars|^def |\bEpoch', line))
+    held = {n.replace('_', '').replace(',', '') for n in re.findall(r'\d[\d_,]*\d|\d', asserted)} | {str(n) for n in range(1, 6)}
+    for c in prose(nb):
+        loose = [n for n in numbers(c.source) if n.replace(',', '').rstrip('.') not in held]
+        assert not loose, f'{loose} in: {c.source}'
+
+@every_notebook
+def test_each_picture_has_words(nb_path):
+    "After a cell with a picture the prose says, in italics, what it shows"
+    cells = read(nb_path).cells
+    for i,c in enumerate(cells):
+        if c.cell_type != 'code' or not any('image/png' in o.get('data', {}) for o in c.outputs): continue
+        after = next((d for d in cells[i+1:] if d.cell_type == 'markdown'), None)
+        assert after is not None and re.match(r'\*[^*\n][^*]*\*', after.source), c.source
+
+@every_chapter
+def test_anatomy(nb_path):
+    nb = read(nb_path)
+    text = '\n\n'.join(c.source for c in prose(nb))
+    assert re.match(r'# .+\n\n> By the end, ', nb.cells[0].source)
+    for head in ('## What we learned', '## Questions', '**Further reading:**'): assert head in text
+    assert 5 <= text.count('<details>') == text.count('</details>') <= 8
+    if nb_path.name >= '03': assert '## Where we stand' in text
+    if nb_path.name >= '01': assert any('image/png' in o.get('data', {}) for c in code(nb) for o in c.outputs)
+    lengths = [len(c.source.splitlines()) for c in code(nb) if 'export' not in directives(c)]
+    assert max(lengths) <= 15, 'an idea a cell'
+
+@every_notebook
+def test_links_between_notebooks(nb_path):
+    for c in prose(read(nb_path)):
+        for target in re.findall(r'\]\(([\w/]+\.ipynb)', c.source): assert (nb_path.parent/target).exists(), target
+
+def functions():
+    "Every public function and class of the library, and their public methods"
+    for name in MODULES:
+        module = importlib.import_module(f'collab_nb.{name}')
+        for k in module.__all__:
+            o = getattr(module, k)
+            if getattr(o, '__module__', None) != module.__name__ or not callable(o): continue
+            yield f'{name}.{k}', o
+            if inspect.isclass(o):
+                for m,f in vars(o).items():
+                    if inspect.isfunction(f) and not m.startswith('_'): yield f'{name}.{k}.{m}', f
+
+@pytest.mark.parametrize('name, o', functions(), ids=lambda x: x if isinstance(x, str) else '')
+def test_is_documented(name, o):
+    assert inspect.getdoc(o), f'{name} has no docstring'
+    if inspect.isclass(o) and (issubclass(o, Exception) or '__init__' not in vars(o)): return
+    target = o.__init__ if inspect.isclass(o) else o
+    if name.count('.') == 2 and name.split('.')[0] in ('loader',): return       # methods that fastai's own interface describes
+    docs = docments(target, full=True)
+    for p in inspect.signature(target).parameters.values():
+        if p.name in ('self', 'x', 'kwargs', 'args') or p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL): continue
+        if name in ('loader.RatingDL', 'synth.Truth', 'figures.Html'): continue  # described in the class's docstring
+        assert docs[p.name].docment, f'{name}: parameter {p.name} has no comment'
+
+def test_all_modules_are_tested():
+    generated = {p.stem for p in ROOT.glob('collab_nb/*.py') if 'AUTOGENERATED' in p.read_text(encoding='utf-8') and not p.stem.startswith('_')}
+    assert generated == set(MODULES)

@@ -1,0 +1,144 @@
+"The package as somebody meets it who has no repository: names, weight, metadata, and the wheel in an empty environment."
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+
+SETTINGS = configparser.ConfigParser(delimiters=['='])
+SETTINGS.read(ROOT/'settings.ini', encoding='utf-8')
+CFG = SETTINGS['DEFAULT']
+TRACKED = subprocess.run(['git', 'ls-files', '--cached', '--others', '--exclude-standard'], cwd=ROOT, capture_output=True, text=True).stdout.split('\n')[:-1]
+TRACKED = [f for f in TRACKED if (ROOT/f).is_file()]
+
+def run(*args, **kwargs):
+    res = subprocess.run([str(a) for a in args], capture_output=True, text=True, **kwargs)
+    assert res.returncode == 0, res.stdout + res.stderr
+    return res.stdout
+
+def test_names():
+    names = run(sys.executable, '-c', 'from collab_nb.all import *; print(*sorted(k for k in globals() if k[0] != "_"))').split()
+    for name in ('Learner MSELossFlat set_seed get_ml100k read_ratings read_movies read_users random_split fold_split time_split rating_dls '
+                 'synth_ratings DotProduct Means my_ratings').split(): assert name in names
+
+def test_names_shadow_nothing_of_fastais():
+    import fastai.tabular.all as fastai
+    import collab_nb.all as ours
+    assert {n for n in ours.__all__ if hasattr(fastai, n)} == {'Learner', 'MSELossFlat', 'set_seed'}
+
+def test_the_bare_package_is_light():
+    code = 'import time; t=time.perf_counter(); import collab_nb; print(time.perf_counter()-t); import sys; assert "torch" not in sys.modules and "pandas" not in sys.modules'
+    assert float(run(sys.executable, '-c', code)) < 0.5
+
+def test_version_name_and_urls_agree():
+    import collab_nb
+    from importlib.metadata import metadata
+    project = tomllib.loads((ROOT/'pyproject.toml').read_text(encoding='utf-8'))['project']
+    assert collab_nb.__version__ == CFG['version'] == metadata('collab_nb')['Version']
+    assert project['name'] == CFG['lib_name'] == metadata('collab_nb')['Name']
+    assert project['urls'] == {'Repository': CFG['git_url'], 'Documentation': CFG['doc_url']}
+    assert CFG['version'] in (ROOT/'CHANGELOG.md').read_text(encoding='utf-8') and CFG['version'] in (ROOT/'CITATION.cff').read_text(encoding='utf-8')
+
+def test_every_field_of_setup_arrives():
+    from importlib.metadata import metadata
+    meta = metadata('collab_nb')
+    assert meta['Summary'] == CFG['description'] and meta['Requires-Python'] == '>=' + CFG['min_python']
+    assert (meta['Author'] or meta['Author-email']) == CFG['author']
+    assert meta['License-Expression'] == 'Apache-2.0'
+    assert {'fastai', 'torch', 'pandas'} <= {re.split(r'[^\w-]', r)[0] for r in meta.get_all('Requires-Dist')}
+    assert meta.get_all('Provides-Extra') == ['dev']
+    assert 'collab' in meta.get_payload()[:500]
+
+def test_requirements_are_what_the_library_imports():
+    "No more and no less; the course runner belongs to the extra"
+    imported = set()
+    for p in ROOT.glob('collab_nb/*.py'):
+        if p.stem != 'course': imported |= set(re.findall(r'(?m)^(?:from|import) (\w+)', p.read_text(encoding='utf-8')))
+    imported |= {m for p in ROOT.glob('collab_nb/*.py') for line in re.findall(r'(?m)^import ([\w, .]+)$', p.read_text(encoding='utf-8')) if p.stem != 'course' for m in re.findall(r'\w+', line)}
+    third = {m for m in imported if m not in sys.stdlib_module_names and m not in ('collab_nb', 'np', 'pd', 'plt', 'as', 'pyplot')}
+    assert third == {re.split(r'[<>=]', r)[0] for r in CFG['requirements'].split()}
+
+def test_addresses_are_written():
+    from collab_nb.course import write_addresses
+    copy = [f for f in TRACKED if f.endswith(('.ipynb', '.toml', '.ini', '.md', '.cff'))]
+    import tempfile
+    with tempfile.TemporaryDirectory() as tmp:
+        for f in copy:
+            (Path(tmp)/f).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT/f, Path(tmp)/f)
+        assert write_addresses(tmp) == [], 'run make prepare'
+
+def test_nothing_of_movielens_is_committed():
+    assert not [f for f in TRACKED if re.search(r'(^|/)u\.(data|item|user|genre)$|ml-100k|my_ratings\.csv$', f)]
+
+def test_constraints_name_no_local_version():
+    lines = (ROOT/'constraints.txt').read_text(encoding='utf-8').splitlines()
+    assert not [line for line in lines if '+' in line or '@' in line]
+    assert 'torch==2.13.0' in lines and 'torchvision==0.28.0' in lines
+
+def test_the_top_level_is_the_designs():
+    folders = {f.split('/')[0] for f in TRACKED if '/' in f}
+    assert folders <= {'nbs', 'collab_nb', 'tests', '.ci', '.github', '.devcontainer'}
+
+TRAIN = '''
+import os, pathlib, collab_nb
+assert not pathlib.Path(collab_nb.__file__).is_relative_to(os.environ["REPO"]), collab_nb.__file__
+from collab_nb.all import *
+import pandas as pd, torch
+ratings = synth_ratings(80, 60, 2000, noise=.1, seed=0)
+dls = rating_dls(ratings, splits=random_split(ratings), bs=64)
+dls.show_batch()
+set_seed(0)
+learn = Learner(dls, DotProduct(dls.n_users, dls.n_items, 5, y_range=(0, 5.5)), loss_func=MSELossFlat())
+with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(12, 3e-2)
+valid = ratings.iloc[random_split(ratings)[1]]
+assert learn.validate()[0] < 0.8*valid.rating.var(), learn.validate()
+one = valid.head(1)
+assert learn.get_preds(dl=dls.test_dl(one))[0].shape == (1,)
+learn.export("learner.pkl")
+from fastai.collab import load_learner
+assert torch.allclose(load_learner("learner.pkl").get_preds(dl=dls.test_dl(one))[0], learn.get_preds(dl=dls.test_dl(one))[0])
+means = Means(ratings.iloc[random_split(ratings)[0]])
+means.predict(valid.user, valid.movie)
+from collab_nb.scoreboard import read_scoreboard, floor
+assert floor() > 0
+from collab_nb.figures import bar_chart
+if os.environ.get("COLLAB_NB_DATA"):
+    path = get_ml100k()
+    assert len(read_ratings(path)) == 100_000 and len(my_ratings(read_movies(path))) == 15
+    dls = rating_dls(read_ratings(path)); dls.show_batch(); dls.one_batch()
+print("trained under pandas", pd.__version__)
+'''
+
+@pytest.fixture(scope='module')
+def empty_env(tmp_path_factory):
+    "An environment with the wheel and what it requires, and nothing else"
+    tmp = tmp_path_factory.mktemp('wheel')
+    source = tmp/'source'
+    for f in TRACKED:
+        (source/f).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT/f, source/f)
+    run(sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', tmp, cwd=source)
+    wheel = next(tmp.glob('*.whl'))
+    shutil.rmtree(source)
+    venv.create(tmp/'env', with_pip=True)
+    python = tmp/'env'/('Scripts' if os.name == 'nt' else 'bin')/'python'
+    torch = next(line for line in (ROOT/'constraints.txt').read_text().splitlines() if line.startswith('torch=='))
+    run(python, '-m', 'pip', 'install', '--quiet', '--constraint', ROOT/'constraints.txt', torch, wheel)
+    yield python
+    shutil.rmtree(tmp/'env', ignore_errors=True)
+
+@pytest.mark.parametrize('pandas', ['as required', '2.2.*'])
+def test_wheel_in_an_empty_environment(pandas, empty_env, tmp_path, path):
+    if pandas != 'as required': run(empty_env, '-m', 'pip', 'install', '--quiet', f'pandas=={pandas}')
+    env = {k: v for k,v in os.environ.items() if k not in ('PYTHONPATH', 'VIRTUAL_ENV')} | {'REPO': str(ROOT), 'COLLAB_NB_DATA': str(path), 'MPLBACKEND': 'agg'}
+    out = run(empty_env, '-c', TRAIN, cwd=tmp_path, env=env)
+    assert f"trained under pandas {'2.2' if pandas != 'as required' else ''}" in out
