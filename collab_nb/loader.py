@@ -15,7 +15,7 @@ from fastai.collab import CollabDataLoaders,TabularCollab
 from fastai.tabular.all import (Callback,Categorify,CategoryMap,GatherPredsCallback,TabDataLoader,TransformBlock,default_device,defaults,
                                 dispatch,display_df,show_batch,show_results)
 
-# %% ../nbs/95_loader.ipynb #95-005
+# %% ../nbs/95_loader.ipynb #95-006
 def _column(df, name, what):
     "The column `name` of `df`, or a `ValueError` that says which there are"
     if not isinstance(df, pd.DataFrame): raise ValueError(f'want a pandas DataFrame of ratings, not a {type(df).__name__}')
@@ -28,7 +28,7 @@ def _no_missing(col):
     missing = col.isna().to_numpy()
     if missing.any(): raise ValueError(f'column {col.name!r} is empty (NaN) in {missing.sum():,} rows, first in row {missing.argmax():,}; drop or fill them')
 
-# %% ../nbs/95_loader.ipynb #95-006
+# %% ../nbs/95_loader.ipynb #95-007
 def _plain(v):
     "A numpy scalar as the Python value that it stands for"
     return v.item() if isinstance(v, np.generic) else v
@@ -45,7 +45,7 @@ def _ids(col):
     if '#na#' in ids: raise ValueError(f"column {col.name!r} has the id '#na#', which is fastai's name for an unknown one; rename it")
     return sorted(ids)
 
-# %% ../nbs/95_loader.ipynb #95-007
+# %% ../nbs/95_loader.ipynb #95-008
 def _stars(col):
     "The ratings of a column as float32, or a `ValueError` that names the first that is no finite number"
     if not pd.api.types.is_numeric_dtype(col) or pd.api.types.is_complex_dtype(col):
@@ -57,7 +57,7 @@ def _stars(col):
     if not np.isfinite(stars).all(): raise ValueError(f'column {col.name!r} is infinite in row {(~np.isfinite(stars)).argmax():,}; ratings are finite numbers')
     return stars
 
-# %% ../nbs/95_loader.ipynb #95-008
+# %% ../nbs/95_loader.ipynb #95-009
 def check_splits(
     splits, # A pair of row positions: (train, valid)
     n:int, # Number of rows
@@ -79,7 +79,7 @@ def check_splits(
     if not len(res[0]): raise ValueError('the train split is empty')
     return tuple(res)
 
-# %% ../nbs/95_loader.ipynb #95-011
+# %% ../nbs/95_loader.ipynb #95-012
 class RatingTable(TabularCollab):
     "Rows of (user code, item code, rating) that know their classes, their items' titles and the range of the ratings"
     titles,y_range = None,None
@@ -100,7 +100,7 @@ class RatingTable(TabularCollab):
         "Display the first `max_n` rows"
         display_df(self.readable(max_n))
 
-# %% ../nbs/95_loader.ipynb #95-012
+# %% ../nbs/95_loader.ipynb #95-013
 @dispatch
 def show_batch(x:RatingTable, y, its, max_n=10, ctxs=None):
     "Display `max_n` rows of a batch"
@@ -114,7 +114,7 @@ def show_results(x:RatingTable, y:RatingTable, samples, outs, ctxs=None, max_n=1
     df[f'{rating}_pred'] = y.items[rating][:max_n].to_numpy()
     display_df(df)
 
-# %% ../nbs/95_loader.ipynb #95-014
+# %% ../nbs/95_loader.ipynb #95-015
 class RatingDL(TabDataLoader):
     """Batches `(x, y)` of a `RatingTable`: x of codes (bs, 2) int64, y of ratings (bs,) float32, both on `device`.
     Every row comes once an epoch, the last batch may be short. Batch transforms are not applied: the tensors are made once"""
@@ -145,7 +145,7 @@ class RatingDL(TabDataLoader):
     def _one_pass(self): self._n_inp,self._types = 1,None      # nothing to find out by trial: a batch is (x, y)
     def _retain_dl(self, b): return b
 
-# %% ../nbs/95_loader.ipynb #95-016
+# %% ../nbs/95_loader.ipynb #95-017
 class RatingDataLoaders(CollabDataLoaders):
     "A training and a validation `RatingDL`, and what a model needs to know of them"
     @property
@@ -182,7 +182,7 @@ class RatingDataLoaders(CollabDataLoaders):
         kwargs = {k:v for k,v in kwargs.items() if k in ('drop_last', 'device')}
         return self.valid.new(self.train_ds.new(df), bs=bs or self.valid.bs, **kwargs)
 
-# %% ../nbs/95_loader.ipynb #95-017
+# %% ../nbs/95_loader.ipynb #95-018
 def _range(stars, margin=1/8):
     "A range a little wider than the ratings', so that a sigmoid can reach the first and the last"
     lo,hi = float(stars.min()),float(stars.max())
@@ -197,7 +197,7 @@ def _report(pairs, table, splits, user, item):
         alone = np.setdiff1d(*(table[name].to_numpy()[s] for s in splits[::-1]))
         if len(alone): print(f"rating_dls: {len(alone):,} of the ids in {name!r} occur{'s' if len(alone) == 1 else ''} only in validation; training never moves their rows")
 
-# %% ../nbs/95_loader.ipynb #95-018
+# %% ../nbs/95_loader.ipynb #95-019
 def rating_dls(
     ratings:pd.DataFrame, # A row for each rating
     splits:tuple|None=None, # Row positions (train, valid), as `random_split` gives them; default: `random_split(ratings)`
@@ -230,7 +230,7 @@ def rating_dls(
     return RatingDataLoaders(RatingDL(train, bs=bs, shuffle=True, device=device),
                              RatingDL(train.new(table.iloc[splits[1]]), bs=val_bs or bs, device=device), path=path, device=device)
 
-# %% ../nbs/95_loader.ipynb #95-020
+# %% ../nbs/95_loader.ipynb #95-021
 def random_split(
     ratings, # Anything that has a length
     valid_pct:float=0.2, # Share of the rows that is held out
@@ -242,7 +242,7 @@ def random_split(
     cut = int(valid_pct*len(ratings))
     return np.sort(order[cut:]),np.sort(order[:cut])
 
-# %% ../nbs/95_loader.ipynb #95-022
+# %% ../nbs/95_loader.ipynb #95-023
 class RatingCheck(Callback):
     "On a `RatingDataLoaders`: refuse a model whose `y_range` excludes training ratings, and let `get_preds` take a single row"
     order = 60     # after fastai has gathered the predictions

@@ -39,12 +39,18 @@ class Truth:
         gap = self.score(users, items)[:,None] - self.cuts
         return torch.special.ndtr(torch.from_numpy(gap/self.noise)).numpy() if self.noise else (gap >= 0).astype(float)
 
-    def predict(self, users, items)->np.ndarray: # (n,) ratings
+    def predict(self,
+        users, # User ids (n,)
+        items, # Item ids (n,)
+    )->np.ndarray: # (n,) ratings
         "The best possible predictions: the expected rating"
         if self.cuts is None: return self.mean + self.score(users, items)
         return 1 + self._above(users, items).sum(1)
 
-    def floor(self, users, items)->float: # In squared stars
+    def floor(self,
+        users, # User ids (n,)
+        items, # Item ids (n,)
+    )->float: # In squared stars
         "The mean squared error that even the best possible predictions are expected to make"
         if self.cuts is None: return self.noise**2
         p = self._above(users, items)

@@ -359,3 +359,11 @@ def test_makefile_parses(target):
 def test_make_lists_its_commands():
     said = subprocess.run(['make'], capture_output=True, text=True, cwd=ROOT).stdout
     for name in ('course', 'test', 'lab', 'prepare', 'help', 'clean'): assert re.search(rf'^make {name} ', said, flags=re.M)
+
+def test_a_large_picture_is_tidied_at_once():
+    "A pattern that tries each letter of a picture as a beginning takes minutes"
+    import time
+    nb = nb_of(new_output('display_data', data={'image/png': 'iVBORw0KGgo'*50_000, 'text/html': '<img src="data:image/png;base64,'+'iVBORw0KGgo'*50_000+'">'}))
+    start = time.perf_counter()
+    course._tidy(nb)
+    assert time.perf_counter()-start < 5

@@ -52,7 +52,7 @@ def test_every_field_of_setup_arrives():
     meta = metadata('collab_nb')
     assert meta['Summary'] == CFG['description'] and meta['Requires-Python'] == '>=' + CFG['min_python']
     assert (meta['Author'] or meta['Author-email']) == CFG['author']
-    assert meta['License-Expression'] == 'Apache-2.0'
+    assert (meta['License-Expression'] or meta['License']) == 'Apache-2.0'
     assert {'fastai', 'torch', 'pandas'} <= {re.split(r'[^\w-]', r)[0] for r in meta.get_all('Requires-Dist')}
     assert meta.get_all('Provides-Extra') == ['dev']
     assert 'collab' in meta.get_payload()[:500]
