@@ -79,7 +79,7 @@ def numbers(text):
 def test_prose_names_only_numbers_that_a_cell_asserts(nb_path):
     nb = read(nb_path)
     asserted = ' '.join(line for c in code(nb) for line in c.source.splitlines() if re.search(r'assert|test_eq|test_close|test_fail|set_seed|bs=|^stars|^def |\bEpoch', line))
-    held = {n.replace('_', '').replace(',', '') for n in re.findall(r'\d[\d_,]*\d|\d', asserted)} | {str(n) for n in range(6)}
+    held = {n.replace('_', '').replace(',', '') for n in re.findall(r'\d[\d_,.]*\d|\d', asserted)} | {str(n) for n in range(6)}
     for c in prose(nb):
         loose = [n for n in numbers(c.source) if n.replace(',', '').rstrip('.') not in held]
         assert not loose, f'{loose} in: {c.source}'
