@@ -11,19 +11,21 @@ __all__ = ['DAMPING', 'mse', 'Means']
 import numpy as np
 import pandas as pd
 
+# %% ../nbs/01_baselines.ipynb #01-003
 from .loader import _column,_ids,_stars
 
-# %% ../nbs/01_baselines.ipynb #01-006
+# %% ../nbs/01_baselines.ipynb #01-007
 def mse(
     preds, # Predicted ratings (n,)
     targs, # True ratings (n,)
 )->float: # In squared stars
-    "Mean squared error. Raises a `ValueError` when the shapes differ, since an outer difference of all pairs is no error of anything"
+    "Mean squared error. Raises a `ValueError` when the shapes differ"
     preds,targs = np.asarray(preds, dtype='float64'),np.asarray(targs, dtype='float64')
-    if preds.shape != targs.shape: raise ValueError(f'predictions have shape {preds.shape} and targets {targs.shape}; want the same')
+    if preds.shape != targs.shape:
+        raise ValueError(f'predictions have shape {preds.shape} and targets {targs.shape}; want the same')
     return float(((preds-targs)**2).mean())
 
-# %% ../nbs/01_baselines.ipynb #01-025
+# %% ../nbs/01_baselines.ipynb #01-026
 DAMPING = 3.     # what the sweep below finds for MovieLens
 
 class Means:

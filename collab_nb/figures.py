@@ -9,7 +9,7 @@ __all__ = ['BLUE', 'ORANGE', 'GREEN', 'PURPLE', 'GREY', 'RED', 'COLOURS', 'SIZE'
            'heat_map', 'Html', 'editable_table']
 
 # %% ../nbs/93_figures.ipynb #93-002
-import html,uuid
+import html,re,uuid
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -83,7 +83,7 @@ def heat_map(
     "Ratings as colours, white where nobody rated; with names where there are few enough to read"
     ax = _axes(ax, (6, 4), title, 'films', 'users')
     im = ax.imshow(crosstab.to_numpy(dtype=float), cmap=STAR_COLOURS, vmin=.5, vmax=5.5, aspect='auto', interpolation='nearest')
-    if crosstab.shape[1] <= 20: ax.set_xticks(range(crosstab.shape[1]), [str(c)[:22] for c in crosstab.columns], rotation=90, fontsize=7)
+    if crosstab.shape[1] <= 20: ax.set_xticks(range(crosstab.shape[1]), [re.sub(r' \(\d{4}\)$', '', str(c))[:24] for c in crosstab.columns], rotation=90, fontsize=7)
     if crosstab.shape[0] <= 20: ax.set_yticks(range(crosstab.shape[0]), crosstab.index, fontsize=7)
     ax.figure.colorbar(im, ax=ax, ticks=range(1, 6), label='stars', shrink=.8)
     return ax

@@ -115,7 +115,7 @@ _announced = set()
 def _announce(path, source):
     "Print once a process whose data this is and where it came from"
     if not _announced:
-        print('MovieLens-100k: ratings collected by GroupLens Research, University of Minnesota (Harper and Konstan, ACM TiiS 5:4, 2015).\n'
+        print('MovieLens-100k, collected by GroupLens Research at the University of Minnesota (Harper and Konstan, 2015).\n'
               'For research and teaching, not to be redistributed: grouplens.org/datasets/movielens/100k\n'
               f'It came from: {source}')
         _announced.add(source)

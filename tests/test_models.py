@@ -90,7 +90,8 @@ def test_the_floor_is_what_the_means_give(ratings):
 
 def test_each_rating_once_beats_the_stock_loader():
     rows = {r['model']: r['mse'] for r in read_scoreboard()}
-    assert all(a > b for a,b in zip(rows['dot product, fastai as it comes'], rows['dot product, rating_dls']))
+    pairs = list(zip(rows['dot product, fastai as it comes'], rows['dot product, rating_dls'], strict=True))
+    assert len(pairs) == 5 and all(a > b for a,b in pairs)
 
 @pytest.mark.parametrize('text', ['', '{}', '[1]', '[{"model": "x"}]'])
 def test_no_scoreboard(text, tmp_path):
