@@ -32,7 +32,7 @@ clean:                     ## remove what these commands made: .venv and _course
 .venv/.installed: constraints.txt settings.ini setup.py pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "The course needs Python 3.11 or newer, and '$(PYTHON)' is not. Name one: make PYTHON=python3.12"; exit 1; }
-	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	test -x .venv/bin/pip || $(PYTHON) -m venv .venv || { echo "No environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  torch==$$(sed -n 's/^torch==\([^ ;]*\).*/\1/p' constraints.txt) -e '.[dev]'
 	touch $@

@@ -1,4 +1,4 @@
-"""By the end, you hold the table that the whole course learns from, you are one of its users, and you know four ways in which it fools people.
+"""By the end, you hold the table that the whole course learns from, you are in it yourself, and you know five ways in which it fools people.
 
 Docs: https://your_name.github.io/collab_nb/data.html.md"""
 
@@ -55,10 +55,10 @@ def fold_split(
     k:int=1, # Which fold is held out: 1 to 5
     n_folds:int=5, # Number of folds
 )->tuple: # Row positions (train, valid): int64 arrays, sorted, disjoint, complete
-    """Fold k of MovieLens-100k's u1 to u5: `u.data` cut into five runs in file order, as its README says.
+    """Fold k of MovieLens-100k's u1 to u5: `u.data` cut into five runs in file order, which gives the published files.
     Raises a `ValueError` for a k outside 1 to `n_folds`, and for rows that are visibly not in file order"""
     n = len(ratings)
-    if k not in range(1, n_folds+1): raise ValueError(f'fold k is 1 to {n_folds}, not {k!r}')
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or not 1 <= k <= n_folds: raise ValueError(f'fold k is 1 to {n_folds}, not {k!r}')
     if isinstance(ratings, pd.DataFrame) and not ratings.index.equals(pd.RangeIndex(n)):
         raise ValueError('the rows are not in file order: their index is not 0, 1, 2, ...; call fold_split on what read_ratings gives')
     edges = np.linspace(0, n, n_folds+1).astype(np.int64)

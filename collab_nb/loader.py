@@ -36,7 +36,8 @@ def _plain(v):
 def _ids(col):
     "The sorted ids of a column, each a Python int or str; a `ValueError` for anything else"
     _no_missing(col)
-    ids = [_plain(v) for v in col.unique()]
+    try: ids = [_plain(v) for v in col.unique()]
+    except TypeError: ids = [next(v for v in col if not isinstance(v, (int, str)))]     # a list or a dict has no hash
     bad = next((v for v in ids if isinstance(v, bool) or not isinstance(v, (int, str))), None)
     if bad is not None:
         hint = '; a column of whole numbers becomes float when a value is missing' if isinstance(bad, float) else ''
@@ -93,7 +94,7 @@ class RatingTable(TabularCollab):
     def readable(self, max_n=10):
         "The first `max_n` rows with ids for codes, and with titles where there are any"
         df = self.new(self.all_cols[:max_n]).decode().items
-        if self.titles: df.insert(2, 'title', df[self.cat_names[1]].map(self.titles))
+        if self.titles: df.insert(2, 'title', df[self.cat_names[1]].map(self.titles), allow_duplicates=True)
         return df
 
     def show(self, max_n=10, **kwargs):
@@ -166,6 +167,7 @@ class RatingDataLoaders(CollabDataLoaders):
         res = {}
         for name,what in ((self.user, 'user'), (self.item, 'item')):
             col = _column(df, name, what)
+            if not len(col): raise ValueError('the frame has no rows')
             _ids(col)
             res[name] = col.map(_plain).map(dict(self.classes[name].o2i)).to_numpy(dtype='float64', na_value=np.nan)
             unknown = np.isnan(res[name])
@@ -215,6 +217,7 @@ def rating_dls(
     and splits that overlap or reach outside. Repeated (user, item) pairs are counted aloud and kept"""
     cols = [_column(ratings, c, what) for c,what in ((user, 'user'), (item, 'item'), (rating, 'rating'))]
     if not len(ratings): raise ValueError('the frame of ratings is empty')
+    if not (isinstance(bs, int) and bs > 0): raise ValueError(f'bs is {bs!r}; right is a number of ratings, 1 or more')
     if len({user, item, rating}) < 3: raise ValueError(f'user, item and rating are three columns, not {[user, item, rating]}')
     ids,stars = {c.name: _ids(c) for c in cols[:2]},_stars(cols[2])
     if splits is None: splits = random_split(ratings)
@@ -224,7 +227,7 @@ def rating_dls(
     table = pd.DataFrame({c.name: pd.Categorical(c, categories=ids[c.name]).codes.astype('int64')+1 for c in cols[:2]} | {rating: stars})
     _report(table[[user, item]], table, splits, user, item)
     train = RatingTable(table.iloc[splits[0]], [cats], [user, item], y_names=[rating], y_block=TransformBlock(), do_setup=False, reduce_memory=False)
-    if title in ratings.columns and title != item: train.titles = dict(zip((_plain(v) for v in cols[1]), ratings[title]))
+    if title in ratings.columns and title not in (user, item, rating): train.titles = dict(zip((_plain(v) for v in cols[1]), _column(ratings, title, 'title')))
     train.y_range = _range(stars)
     device = device or default_device()
     return RatingDataLoaders(RatingDL(train, bs=bs, shuffle=True, device=device),

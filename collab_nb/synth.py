@@ -30,8 +30,10 @@ class Truth:
         users, # User ids (n,)
         items, # Item ids (n,)
     )->np.ndarray: # (n,) scores before noise
-        "The true scores: user bias plus item bias plus dot product"
+        "The true scores: user bias plus item bias plus dot product. Raises a `ValueError` for an id that was not planted"
         u,i = np.asarray(users)-1,np.asarray(items)-1
+        for name,pos,bias in (('user', u, self.user_bias), ('item', i, self.item_bias)):
+            if len(pos) and not (0 <= pos.min() and pos.max() < len(bias)): raise ValueError(f'{name} ids run from 1 to {len(bias):,}, and some asked for do not')
         return self.user_bias[u] + self.item_bias[i] + np.einsum('nk,nk->n', self.user_factors[u], self.item_factors[i])
 
     def _above(self, users, items):
@@ -89,10 +91,10 @@ def synth_ratings(
     """Ratings from planted factors, made to look like MovieLens-100k: its shares of stars, its long tails, and a truth that is known.
     Raises a `ValueError` for sizes that cannot be, or shares that do not add up to 1"""
     for name,v in (('n_users', n_users), ('n_items', n_items), ('n_ratings', n_ratings)):
-        if v < 1: raise ValueError(f'{name} is {v}; right is 1 or more')
+        if not isinstance(v, (int, np.integer)) or v < 1: raise ValueError(f'{name} is {v!r}; right is a whole number, 1 or more')
     if n_ratings > n_users*n_items: raise ValueError(f'{n_ratings:,} ratings do not fit a table of {n_users:,} x {n_items:,}: a pair comes once')
-    if n_factors < 0 or noise < 0: raise ValueError(f'n_factors {n_factors} and noise {noise} are at least 0')
-    if stars is not None and not np.isclose(sum(stars), 1, atol=1e-3): raise ValueError(f'the shares of stars {stars} add up to {sum(stars):g}, not to 1')
+    if not n_factors >= 0 or not noise >= 0: raise ValueError(f'n_factors {n_factors} and noise {noise} are at least 0')
+    if stars is not None and (min(stars) < 0 or not np.isclose(sum(stars), 1, atol=1e-3)): raise ValueError(f'the shares of stars {stars} add up to {sum(stars):g}, not to 1')
     rng = np.random.default_rng(seed)
     scale = (0.5/max(n_factors, 1)**.5)**.5     # the dot product then has a standard deviation of 0.5
     truth = Truth(rng.normal(0, scale, (n_users, n_factors)), rng.normal(0, scale, (n_items, n_factors)),

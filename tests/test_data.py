@@ -54,7 +54,7 @@ def test_the_five_folds(ratings):
 def test_same_rows_as_fastai(ratings):
     assert set(random_split(ratings, seed=42)[1]) == set(RandomSplitter(seed=42)(ratings)[1])
 
-@pytest.mark.parametrize('k', [0, 6, -1, 1.5, None])
+@pytest.mark.parametrize('k', [0, 6, -1, 1.5, 1.0, True, None])
 def test_no_such_fold(k):
     with pytest.raises(ValueError, match='fold k is 1 to 5'): fold_split(range(100), k)
 
@@ -231,6 +231,8 @@ FAULTS = {
     'date id': (lambda d: rating_dls(d.assign(movie=pd.Timestamp('2020-01-01'))), 'of type Timestamp'),
     'mixed ids': (lambda d: rating_dls(d.assign(user=d.user.astype(object).where(d.index != 1, 'ann'))), 'mixes int and str'),
     'reserved id': (lambda d: rating_dls(d.assign(user='#na#')), "has the id '#na#'"),
+    'list as id': (lambda d: rating_dls(d.assign(movie=[[m] for m in d.movie])), 'of type list'),
+    'no batch size': (lambda d: rating_dls(d, bs=0), 'bs is 0'),
     'one column twice': (lambda d: rating_dls(d, item='user'), 'three columns'),
     'overlapping splits': (lambda d: rating_dls(d, splits=([0, 1, 2], [2, 3])), 'overlap: 1 rows .* first row 2'),
     'split reaches outside': (lambda d: rating_dls(d, splits=([0, 1], [len(d)])), 'valid split reaches outside the table: position 900 of 900'),
@@ -240,6 +242,7 @@ FAULTS = {
     'three splits': (lambda d: rating_dls(d, splits=([0], [1], [2])), 'a pair of arrays'),
     'empty train split': (lambda d: rating_dls(d, splits=([], [1])), 'train split is empty'),
     'unknown user': (lambda d: rating_dls(d).test_dl(d.head(2).assign(user=999)), 'user 999 .row 0. is not among the 59'),
+    'no rows to predict': (lambda d: rating_dls(d).test_dl(d.head(0)), 'has no rows'),
     'unknown item': (lambda d: rating_dls(d).test_dl(d.head(2).assign(movie=[d.movie[0], -4])), 'item -4 .row 1. is not among'),
 }
 

@@ -67,6 +67,10 @@ def test_foreign(copy):
     (copy/'u.user').write_text('1|24|M|technician|85711\n')
     with pytest.raises(DataError, match='u.user is not'): get_ml100k(copy)
 
+def test_no_genres(copy):
+    (copy/'u.genre').write_text('')
+    with pytest.raises(DataError, match='u.genre is not'): read_movies(copy)
+
 def test_truncated_items(copy):
     lines = (copy/'u.item').read_bytes().splitlines(keepends=True)
     (copy/'u.item').write_bytes(b''.join(lines[:-1]))
@@ -131,7 +135,7 @@ def test_two_processes_at_once(path, tmp_path):
     code = ('import shutil, sys, time; from collab_nb import sources\n'
             'def slow(tmp, timeout): time.sleep(1); return sources.Path(shutil.copytree(sys.argv[1], f"{tmp}/ml-100k"))\n'
             'sources._from_fastai = slow\n'
-            'print(sources.read if False else sources.get_ml100k())')
+            'print(sources.get_ml100k())')
     env = {k: v for k,v in os.environ.items() if k != 'COLLAB_NB_DATA'} | {'FASTAI_HOME': str(tmp_path)}
     procs = [subprocess.Popen([sys.executable, '-c', code, str(path)], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     outs = [p.communicate(timeout=100) for p in procs]
@@ -153,7 +157,7 @@ def test_your_ratings(path, tmp_path, monkeypatch):
     movies = read_movies(path)
     my_ratings(movies, {'Fargo (1996)': 2})
     assert my_ratings(movies).rating.tolist() == [2]
-    for bad,why in (({'Chasing Amy (1997)': 3}, 'names 2 films'), ({'Fargo (1996)': 'good'}, 'from 1 to 5'), ({'Fargo (1996)': float('nan')}, 'from 1 to 5')):
+    for bad,why in (({'Chasing Amy (1997)': 3}, 'stands under 2 numbers'), ({'No Such Film': 3}, 'is no title'), ({}, 'no film is rated'), ({'Fargo (1996)': 'good'}, 'from 1 to 5'), ({'Fargo (1996)': float('nan')}, 'from 1 to 5')):
         with pytest.raises(ValueError, match=why): my_ratings(movies, bad)
     assert my_ratings(movies).rating.tolist() == [2]            # a refused table does not replace yours
     (tmp_path/'my_ratings.csv').write_text('no,such\n1,2\n')
