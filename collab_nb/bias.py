@@ -1,4 +1,4 @@
-"""By the end, you know what two numbers for each film and user are worth beside fifty, and you have run the comparison that decides it.
+"""By the end, you know what two numbers for each film and each user are worth beside fifty, and you have run the comparison that decides it.
 
 Docs: https://your_name.github.io/collab_nb/bias.html.md"""
 
@@ -11,7 +11,7 @@ __all__ = ['DotProductBias']
 from fastai.collab import Embedding,Module
 from fastai.layers import sigmoid_range
 
-# %% ../nbs/04_bias.ipynb #04-003
+# %% ../nbs/04_bias.ipynb #04-012
 class DotProductBias(Module):
     """A rating as the dot product of a user's and a film's factors plus a bias for each, squeezed into `y_range` (Koren, Bell and Volinsky, 2009).
     `forward` takes codes (bs, 2), users in column 0 and films in column 1, and gives ratings (bs,)"""

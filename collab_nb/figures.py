@@ -6,14 +6,16 @@ Docs: https://your_name.github.io/collab_nb/figures.html.md"""
 
 # %% auto #0
 __all__ = ['BLUE', 'ORANGE', 'GREEN', 'PURPLE', 'GREY', 'RED', 'COLOURS', 'SIZE', 'STAR_COLOURS', 'bar_chart', 'loss_curves',
-           'heat_map', 'Html', 'editable_table']
+           'heat_map', 'factor_strip', 'factor_gif', 'Html', 'editable_table']
 
 # %% ../nbs/93_figures.ipynb #93-002
 import html,re,uuid
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.animation import FuncAnimation,PillowWriter
 from matplotlib.colors import ListedColormap
 from matplotlib.ticker import MaxNLocator
 
@@ -89,6 +91,40 @@ def heat_map(
     return ax
 
 # %% ../nbs/93_figures.ipynb #93-016
+def _points(ax, points, colour, title, size):
+    "Draw the points (n, 2) on `ax`, scaled to fill it"
+    ax.clear()
+    points = np.asarray(points, dtype=float)
+    ax.scatter(*(points-points.mean(0)).T, c=colour, cmap='twilight_shifted', s=size)
+    reach = 1.12*np.abs(points-points.mean(0)).max() or 1.
+    ax.set(title=title, xticks=[], yticks=[], xlim=(-reach, reach), ylim=(-reach, reach), aspect='equal')
+
+def factor_strip(
+    snapshots:dict, # `{title: factors (n, 2)}`, from left to right
+    colour=None, # A number for each point, shown on a circular colour scale; default: its position in the table
+): # The array of axes
+    "A row of pictures of the same points at different times"
+    fig,axs = plt.subplots(1, len(snapshots), figsize=(1.55*len(snapshots), 1.9), layout='constrained', squeeze=False)
+    for ax,(title,points) in zip(axs[0], snapshots.items()):
+        _points(ax, points, np.arange(len(points)) if colour is None else colour, title, 12)
+    return axs[0]
+
+def factor_gif(
+    snapshots:dict, # `{title: factors (n, 2)}`, in order
+    path:str|Path, # Where the animation goes: a GIF file
+    colour=None, # A number for each point, shown on a circular colour scale; default: its position in the table
+)->Path: # The file
+    "The same as an animation, six pictures a second, the last one held for two seconds"
+    fig,ax = plt.subplots(figsize=(2.6, 2.8), layout='constrained')
+    frames = list(snapshots.items())
+    frames += 12*frames[-1:]
+    def draw(i): _points(ax, frames[i][1], np.arange(len(frames[i][1])) if colour is None else colour, frames[i][0], 22)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    FuncAnimation(fig, draw, len(frames)).save(path, writer=PillowWriter(fps=6), dpi=80)
+    plt.close(fig)
+    return Path(path)
+
+# %% ../nbs/93_figures.ipynb #93-021
 _TABLE = '''<div class="cnb-edit" id="{id}" style="overflow-x:auto"><table style="border-collapse:collapse;font-size:12px">{head}{body}{foot}</table></div>
 <script>(()=>{{
 const box=document.getElementById('{id}'); if(!box) return;
@@ -114,7 +150,7 @@ class Html:
     def __init__(self, data): self.data = data
     def _repr_html_(self): return self.data
 
-# %% ../nbs/93_figures.ipynb #93-017
+# %% ../nbs/93_figures.ipynb #93-022
 def editable_table(
     crosstab:pd.DataFrame, # Users down, films across, NaN where nothing was rated
 )->Html: # For the notebook to show
