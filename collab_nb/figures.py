@@ -95,7 +95,7 @@ def _points(ax, points, colour, title, size):
     "Draw the points (n, 2) on `ax`, scaled to fill it"
     ax.clear()
     points = np.asarray(points, dtype=float)
-    ax.scatter(*(points-points.mean(0)).T, c=colour, cmap='twilight_shifted', s=size)
+    ax.scatter(*(points-points.mean(0)).T, c=colour, cmap='twilight_shifted', s=size, edgecolors='#777', linewidths=.4)
     reach = 1.12*np.abs(points-points.mean(0)).max() or 1.
     ax.set(title=title, xticks=[], yticks=[], xlim=(-reach, reach), ylim=(-reach, reach), aspect='equal')
 
