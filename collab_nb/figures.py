@@ -46,11 +46,12 @@ def bar_chart(
         better = floor is None or v.mean() < floor
         ax.barh(y, v.mean(), color=BLUE if better else GREY, height=.62)
         if len(v) > 1: ax.plot(v, np.full(len(v), y), 'o', color='black', ms=2.5, alpha=.7)
-        ax.annotate(f' {v.mean():.3f}', (v.max(), y), va='center', fontsize=9)
+        ax.annotate(f'{v.mean():.3f}', (v.max(), y), (4, 0), textcoords='offset points', va='center', fontsize=9, bbox=dict(fc='white', ec='none', pad=.4))     # readable on the floor's line
     if floor is not None: ax.axvline(floor, ls='--', color=RED, lw=1.2)
     ax.set_yticks(range(len(vals)), vals)
     ax.invert_yaxis()
     ax.set_xlim(0, max(v.max() for v in vals.values())*1.15)
+    ax.set_xlabel(xlabel, loc='right')     # long names leave little room beneath the bars
     return ax
 
 # %% ../nbs/93_figures.ipynb #93-010
