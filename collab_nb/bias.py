@@ -1,4 +1,4 @@
-"""By the end, you know what two numbers for each film and each user are worth beside fifty, and you have run the comparison that decides it.
+"""By the end, you know what one more number for each film and each user is worth beside fifty, and you have run the comparison that decides it.
 
 Docs: https://your_name.github.io/collab_nb/bias.html.md"""
 
