@@ -66,7 +66,7 @@ def _pairs(rng, n_users, n_items, n):
     cells = n_users*n_items
     if cells <= 4*n or cells <= 4_000_000:
         keys = (np.log(users)[:,None] + np.log(items) + rng.gumbel(size=(n_users, n_items))).ravel()
-        cell = np.argpartition(-keys, n-1)[:n]
+        cell = np.sort(np.argpartition(-keys, n-1)[:n])     # sorted: the order that argpartition leaves depends on the processor
     else:
         cell = np.empty(0, dtype=np.int64)
         while len(cell) < n:
