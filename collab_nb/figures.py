@@ -96,6 +96,7 @@ def _points(ax, points, colour, title, size):
     "Draw the points (n, 2) on `ax`, scaled to fill it"
     ax.clear()
     points = np.asarray(points, dtype=float)
+    if colour is None: colour = np.arange(len(points))
     ax.scatter(*(points-points.mean(0)).T, c=colour, cmap='twilight_shifted', s=size, edgecolors='#777', linewidths=.4)
     reach = 1.12*np.abs(points-points.mean(0)).max() or 1.
     ax.set(title=title, xticks=[], yticks=[], xlim=(-reach, reach), ylim=(-reach, reach), aspect='equal')
@@ -107,7 +108,7 @@ def factor_strip(
     "A row of pictures of the same points at different times"
     fig,axs = plt.subplots(1, len(snapshots), figsize=(1.55*len(snapshots), 1.9), layout='constrained', squeeze=False)
     for ax,(title,points) in zip(axs[0], snapshots.items()):
-        _points(ax, points, np.arange(len(points)) if colour is None else colour, title, 12)
+        _points(ax, points, colour, title, 12)
     return axs[0]
 
 def factor_gif(
@@ -119,7 +120,7 @@ def factor_gif(
     fig,ax = plt.subplots(figsize=(2.6, 2.8), layout='constrained')
     frames = list(snapshots.items())
     frames += 12*frames[-1:]
-    def draw(i): _points(ax, frames[i][1], np.arange(len(frames[i][1])) if colour is None else colour, frames[i][0], 22)
+    def draw(i): _points(ax, frames[i][1], colour, frames[i][0], 22)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     FuncAnimation(fig, draw, len(frames)).save(path, writer=PillowWriter(fps=6), dpi=80)
     plt.close(fig)
