@@ -98,9 +98,6 @@ def _tidy(nb):
         c.outputs = [_scrub(o) for o in _merge([o for o in c.outputs if not _is_bar(o)])]
         for o in c.outputs:
             o.get('data', {}).pop('application/vnd.jupyter.widget-view+json', None)
-            if o.output_type == 'error':
-                frames = [_ansi.sub('', f) for f in o.traceback]
-                o.traceback = [f for f in frames[:-1] if f.startswith('Cell In[')] + frames[-1:]
     nb.metadata.pop('widgets', None)
     clean_nb(nb)
 
@@ -134,14 +131,13 @@ def run_notebook(
     timeout:int|None=600, # Seconds that one cell may take; `None` for no limit
     env:dict|None=None, # Environment variables for the kernel, besides those of this process
 )->nbformat.NotebookNode: # An executed copy, clean enough to be stored
-    "Run a notebook in a kernel of its own; a cell that fails raises a `ChapterError`, unless `#| raises` says that it may"
+    "Run a notebook in a kernel of its own; a cell that fails raises a `ChapterError`, as it would stop a reader"
     path = Path(path)
     nb = nbformat.read(path, as_version=4)
     code,done = _code(nb),0
     for c in code:
         c.outputs,dirs = [],_directives(c)[0]
         if 'notest' in dirs or dirs.get('eval', '').lower() == 'false': c.metadata.setdefault('tags', []).append('skip-execution')
-        if 'raises' in dirs: c.metadata.setdefault('tags', []).append('raises-exception')
 
     def start(cell, cell_index):
         nonlocal done
@@ -167,13 +163,12 @@ _number = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
 def _kind(out):
     "What an output is, apart from what it says"
     if out.output_type == 'stream': return out.name
-    if out.output_type == 'error':  return 'error'
+    if out.output_type == 'error':  return 'error'     # no run ends with one; a stored one differs from all that comes
     return '+'.join(sorted(out.data))
 
 def _texts(out):
     "The texts in an output, HTML without its tags"
     if out.output_type == 'stream': return [out.text]
-    if out.output_type == 'error':  return [f'{out.ename}: {out.evalue}']
     def plain(kind, text): return html.unescape(re.sub(r'<[^>]*>', ' ', re.sub(r'(?s)<(style|script)\b.*?</\1>', '', text))) if kind == 'text/html' else text
     return [plain(k, v) for k,v in sorted(out.data.items()) if k.startswith('text/')]
 

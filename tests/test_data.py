@@ -7,7 +7,7 @@ from fastai.collab import CollabDataLoaders, EmbeddingDotBias, Learner, MSELossF
 from fastai.tabular.all import RandomSplitter, TabDataLoader
 from hypothesis import given, settings, strategies as st
 
-from collab_nb.data import fold_split, random_split, rating_dls, synth_ratings, time_split
+from collab_nb.data import fold_split, random_split, rating_dls, synth_ratings, time_split, tuning_split
 
 FEW = settings(max_examples=30, deadline=None)
 
@@ -57,6 +57,19 @@ def test_same_rows_as_fastai(ratings):
 @pytest.mark.parametrize('k', [0, 6, -1, 1.5, 1.0, True, None])
 def test_no_such_fold(k):
     with pytest.raises(ValueError, match='fold k is 1 to 5'): fold_split(range(100), k)
+
+@pytest.mark.parametrize('n', [1, 300, 322])
+def test_tuning_split(n):
+    "1,000 rows, five splits: a third of the rows is never held out"
+    splits = [random_split(range(1000), seed=seed) for seed in range(5)]
+    train,tune = tuning_split(splits, n=n)
+    assert len(tune) == n and np.array_equal(np.sort(np.concatenate([train, tune])), splits[0][0])
+    assert not any(np.isin(tune, valid).any() for _,valid in splits)
+    assert n == 322 or not np.array_equal(tune, tuning_split(splits, n=n, seed=1)[1])
+
+@pytest.mark.parametrize('n', [0, 323])
+def test_tuning_split_too_many(n):
+    with pytest.raises(ValueError, match='1 to 322 .*not '+str(n)): tuning_split([random_split(range(1000), seed=seed) for seed in range(5)], n=n)
 
 @pytest.mark.parametrize('split', [random_split, time_split])
 @pytest.mark.parametrize('pct', [0, 1, -.2, 20])

@@ -50,7 +50,7 @@ def test_outputs_are_stored(nb_path):
     assert any(c.outputs for c in code(nb))
     for c in code(nb):
         for o in c.outputs:
-            assert o.output_type != 'error' or 'raises' in directives(c), c.source
+            assert o.output_type != 'error', c.source
             assert o.get('name') != 'stderr', c.source
             assert not any('widget' in kind for kind in o.get('data', {})), c.source
     assert nb_path.stat().st_size < 500_000

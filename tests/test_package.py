@@ -27,7 +27,7 @@ def run(*args, **kwargs):
 
 def test_names():
     names = run(sys.executable, '-c', 'from collab_nb.all import *; print(*sorted(k for k in globals() if k[0] != "_"))').split()
-    for name in ('Learner MSELossFlat set_seed get_ml100k read_ratings read_movies read_users random_split fold_split time_split rating_dls '
+    for name in ('Learner MSELossFlat set_seed get_ml100k read_ratings read_movies read_users random_split fold_split time_split tuning_split rating_dls '
                  'synth_ratings DotProduct Means my_ratings').split(): assert name in names
 
 def test_names_shadow_nothing_of_fastais():
