@@ -1,5 +1,12 @@
-"What several tests share: the repository's root, MovieLens, a reader's home of their own."
+"What several tests share: the repository's root, MovieLens, a reader's home of their own; a browser and the site."
+import os
+import shutil
+import subprocess
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler,ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import torch
@@ -27,3 +34,35 @@ def path():
 def ratings(path):
     from collab_nb.data import read_ratings
     return read_ratings(path)
+
+# The site and a browser to look at it
+
+@pytest.fixture(scope='session')
+def site(tmp_path_factory):
+    "The folder of the site, built once"
+    out = tmp_path_factory.mktemp('site')/'docs'
+    subprocess.run([sys.executable, '-c', f'from collab_nb.site import build_site; build_site({str(out)!r})'], cwd=ROOT, check=True)
+    return out
+
+@pytest.fixture(scope='session')
+def site_url(site):
+    "The address of a server on this machine that shows the site"
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *args): pass
+    with ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=site)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_port}'
+        server.shutdown()
+
+@pytest.fixture(scope='session')
+def browser():
+    "Chromium, driven by Playwright; without one the test is skipped, on CI it fails"
+    found = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'))), None)
+    if not found:
+        message = 'no Chromium on this machine (on Debian and Ubuntu: apt install chromium)'
+        pytest.fail(message) if os.environ.get('CI') else pytest.skip(message)
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as p:
+        chromium = p.chromium.launch(executable_path=found, args=['--no-sandbox', '--disable-quic', '--disable-background-networking'])
+        yield chromium
+        chromium.close()

@@ -76,7 +76,6 @@ def test_imports_stand_alone(nb_path):
     for c in code(read(nb_path)):
         body = ast.parse(re.sub(r'(?m)^[%!].*$', '', c.source)).body
         imports = [isinstance(n, (ast.Import, ast.ImportFrom)) for n in body]
-        if 'hide' in directives(c) and 'filterwarnings' in c.source: continue     # the one cell that quiets pandas
         assert all(imports) or not any(imports), c.source
 
 def numbers(text):
@@ -114,7 +113,7 @@ def test_anatomy(nb_path):
     assert 5 <= text.count('<details>') == text.count('</details>') <= 8
     if nb_path.name >= '03': assert '## Where we stand' in text
     if nb_path.name >= '01': assert any('image/png' in o.get('data', {}) for c in code(nb) for o in c.outputs)
-    lengths = [len(c.source.splitlines()) for c in code(nb) if 'export' not in directives(c)]
+    lengths = [len(c.source.splitlines()) for c in code(nb) if not {'export', 'exports'} & directives(c)]
     assert max(lengths) <= 15, 'an idea a cell'
 
 @every_notebook

@@ -1,0 +1,129 @@
+"""The site and JupyterLab in a real browser. Without Chromium these skip, unless CI=true.
+
+`make test` opens the tour and one chapter in JupyterLab; `make test-browser` opens all."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from conftest import ROOT
+
+NOTEBOOKS = sorted(p.stem for p in (ROOT/'nbs').glob('*.ipynb'))
+PICTURES = {p: (ROOT/'nbs'/f'{p}.ipynb').read_text(encoding='utf-8').count('"image/png": ') for p in NOTEBOOKS}
+OFTEN = ('tour', '03_dot_product')
+PAGES = [re.sub(r'^\d\d_', '', p) for p in NOTEBOOKS]
+
+# The site
+
+@pytest.fixture
+def page(browser, site_url, request):
+    "A page of the site; what it asks of other hosts is refused and remembered"
+    width,scheme = getattr(request, 'param', (1280, 'light'))
+    context = browser.new_context(viewport={'width': width, 'height': 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.elsewhere = []
+    page.route(lambda url: not url.startswith((site_url, 'data:')), lambda route: (page.elsewhere.append(route.request.url), route.abort()))
+    page.failed = []
+    page.on('pageerror', lambda e: page.failed.append(str(e)))
+    page.on('response', lambda r: r.status >= 400 and page.failed.append(f'{r.status} {r.url}'))
+    yield page
+    context.close()
+
+@pytest.mark.parametrize('name', PAGES)
+@pytest.mark.parametrize('page', [(390, 'light')], indirect=True)
+def test_pages_on_a_phone(page, site_url, name):
+    "Nothing scrolls sideways, nothing fails, nothing comes from elsewhere, and all pictures are drawn"
+    page.goto(f'{site_url}/{name}.html', wait_until='load')
+    wide,screen = page.evaluate('[document.documentElement.scrollWidth, document.documentElement.clientWidth]')
+    assert wide <= screen
+    assert page.failed == [] and page.elsewhere == []
+    assert page.evaluate('[...document.images].filter(i => i.loading != "lazy" && !i.naturalWidth).length') == 0
+
+@pytest.mark.parametrize('page', [(1280, 'light'), (1280, 'dark')], indirect=True, ids=['light', 'dark'])
+@pytest.mark.parametrize('name', ['index', 'dot_product', 'weight_decay', 'api'])
+def test_axe_finds_nothing_serious(page, site_url, name):
+    page.goto(f'{site_url}/{name}.html', wait_until='load')
+    found = Axe().run(page, options={'resultTypes': ['violations']}).response['violations']
+    serious = [f"{v['id']}: {v['help']}: {[n['html'][:120] for n in v['nodes'][:3]]}" for v in found if v['impact'] in ('serious', 'critical')]
+    assert serious == []
+
+@pytest.mark.parametrize('page', [(1280, 'light'), (1280, 'dark')], indirect=True, ids=['light', 'dark'])
+def test_the_theme_follows_the_system(page, site_url, request):
+    page.goto(f'{site_url}/index.html', wait_until='load')
+    r,g,b = map(int, re.findall(r'\d+', page.evaluate('getComputedStyle(document.body).backgroundColor'))[:3])
+    assert (r+g+b < 300) == ('dark' in request.node.name)
+
+def test_search_finds_a_chapter(page, site_url):
+    page.goto(f'{site_url}/index.html', wait_until='load')
+    box = page.locator('input[type=search], #quarto-search input, .sd-search input').first
+    box.fill('momentum')
+    hit = page.locator('a[href*="weight_decay"]:visible', has_text=re.compile('decay', re.I)).first
+    hit.wait_for(timeout=5000)
+
+# JupyterLab
+
+@pytest.fixture(scope='module')
+def lab(tmp_path_factory):
+    "A server on copies of the notebooks, whose pages keep all cells in the document"
+    folder = tmp_path_factory.mktemp('lab')
+    shutil.copytree(ROOT/'nbs', folder/'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
+    settings = folder/'config'/'lab'/'user-settings'/'@jupyterlab'
+    for name,values in (('notebook-extension/tracker', {'windowingMode': 'none'}), ('apputils-extension/notification', {'fetchNews': 'false', 'checkForUpdates': False})):
+        (settings/name).parent.mkdir(parents=True, exist_ok=True)
+        (settings/f'{name}.jupyterlab-settings').write_text(json.dumps(values))
+    env = {**os.environ, 'JUPYTER_CONFIG_DIR': str(folder/'config'), 'JUPYTERLAB_SETTINGS_DIR': str(folder/'config'/'lab'/'user-settings'),
+           'JUPYTER_RUNTIME_DIR': str(folder/'runtime'), 'MPLBACKEND': 'module://matplotlib_inline.backend_inline'}
+    log = folder/'log'
+    with log.open('w') as out:
+        server = subprocess.Popen([sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--port=0', '--IdentityProvider.token=', '--ServerApp.disable_check_xsrf=True', f'--ServerApp.root_dir={folder}'],
+                                  env=env, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        for _ in range(120):
+            if found := re.search(r'http://(?:localhost|127\.0\.0\.1):(\d+)/', log.read_text()): break
+            time.sleep(.5)
+        else: pytest.fail(f'JupyterLab did not start:\n{log.read_text()[-2000:]}')
+        yield f'http://127.0.0.1:{found[1]}'
+    finally:
+        server.terminate()
+        server.wait(20)
+
+def all_idle(url):
+    kernels = json.load(urllib.request.urlopen(f'{url}/api/kernels'))
+    return bool(kernels) and all(k['execution_state'] == 'idle' for k in kernels)
+
+@pytest.mark.parametrize('name', [pytest.param(n, marks=[] if n in OFTEN else pytest.mark.every_notebook) for n in NOTEBOOKS if n not in ('91_scoreboard', 'index')])
+def test_run_all_in_jupyterlab(browser, lab, name):
+    "Restart and Run All reaches the last cell, with no error, no warning, and all the pictures"
+    context = browser.new_context(viewport={'width': 1100, 'height': 1400})
+    page = context.new_page()
+    try:
+        page.goto(f'{lab}/lab/tree/nbs/{name}.ipynb?reset')
+        page.wait_for_selector('.jp-NotebookPanel .jp-Cell', timeout=60_000)
+        for _ in range(120):                      # the first kernel must be there before it can be restarted
+            if all_idle(lab): break
+            time.sleep(.5)
+        page.locator('.lm-MenuBar-itemLabel', has_text=re.compile('^Run$')).click()
+        page.locator('.lm-Menu-itemLabel', has_text=re.compile('^Restart Kernel and Run All Cells')).click()
+        page.locator('.jp-Dialog button.jp-mod-accept').click()
+        last = page.locator('.jp-CodeCell .jp-InputPrompt').last
+        idle,end = 0,time.time()+180
+        while time.time() < end and idle < 3:
+            idle = idle+1 if all_idle(lab) and re.search(r'\d', last.inner_text()) else 0
+            time.sleep(1)
+        out = '.jp-OutputArea-output'
+        assert page.locator(f'{out}[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts() == []
+        assert page.locator(f'{out}[data-mime-type="application/vnd.jupyter.stderr"]').all_inner_texts() == []
+        prompts = page.locator('.jp-CodeCell .jp-InputPrompt').all_inner_texts()
+        assert idle == 3 and all(re.search(r'\d', p) for p in prompts), prompts
+        assert page.locator('.jp-OutputArea-output img').count() == PICTURES[name]
+    finally:
+        context.close()
+        for k in json.load(urllib.request.urlopen(f'{lab}/api/sessions')):     # the next notebook gets the machine for itself
+            urllib.request.urlopen(urllib.request.Request(f'{lab}/api/sessions/{k["id"]}', method='DELETE'))
