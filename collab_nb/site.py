@@ -77,7 +77,7 @@ def write_covers(
     out.mkdir(parents=True, exist_ok=True)
     for name,n in COVERS.items(): (out/f'{name}.png').write_bytes(cover(Path(nbs)/f'{name}.ipynb', n))
 
-# %% ../nbs/97_site.ipynb #97-012
+# %% ../nbs/97_site.ipynb #97-013
 def offline_math(
     page:str, # A page as smalldocs writes it
 )->str: # The page with its formulas as MathML, and without the script from the network
@@ -110,12 +110,14 @@ def build_site(
     if wrong: raise ValueError('\n'.join(wrong))
     made = cache/get_config().doc_path.name
     for css in made.rglob('*.css'): css.write_text(re.sub(r'@import url\(https://[^)]*\);?', '', css.read_text(encoding='utf-8')), encoding='utf-8')     # fonts from the network
-    for page in made.rglob('*.html'): page.write_text(offline_math(page.read_text(encoding='utf-8')), encoding='utf-8')
+    for p in made.rglob('*.html'):
+        page = offline_math(p.read_text(encoding='utf-8'))
+        p.write_text(re.sub(r'<pre(?=[ >])', '<pre tabindex="0"', page), encoding='utf-8')     # long lines can be scrolled with keys, too
     if out.exists(): shutil.rmtree(out)
     shutil.move(made, out)
     return out/'index.html'
 
-# %% ../nbs/97_site.ipynb #97-014
+# %% ../nbs/97_site.ipynb #97-015
 if __name__ == '__main__' and '__file__' in globals():
     if '--covers' in sys.argv: write_covers()
     else: print('The site:', build_site())
