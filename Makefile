@@ -3,16 +3,22 @@
 
 PYTHON ?= python3
 
-.PHONY: help course test lab prepare clean
+.PHONY: help course test test-browser lab docs prepare clean
 
 help:                  ## list these commands
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1#/p' $(MAKEFILE_LIST) | while IFS='#' read -r name what; do printf 'make %-9s%s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1#/p' $(MAKEFILE_LIST) | while IFS='#' read -r name what; do printf 'make %-14s%s\n' "$$name" "$$what"; done
 
 course: .venv/.installed   ## run every chapter into _course/ and print the scoreboard; CHAPTER=03 runs one
 	.venv/bin/python -m collab_nb.course $(CHAPTER)
 
 test: .venv/.installed     ## run the tests; PYTEST_ARGS='-k bias' chooses some
 	.venv/bin/python -m pytest $(PYTEST_ARGS)
+
+test-browser: .venv/.installed   ## the site, and every notebook in JupyterLab, in Chromium (`make test` opens two of them)
+	.venv/bin/python -m pytest -m '' tests/test_site.py tests/test_browser.py
+
+docs: .venv/.installed     ## build the site into _docs/
+	.venv/bin/python -m collab_nb.site
 
 lab: .venv/.installed      ## open the course in JupyterLab
 	.venv/bin/python -m jupyterlab $(firstword $(wildcard nbs/tour.ipynb nbs/00_data.ipynb))
@@ -24,9 +30,10 @@ prepare: .venv/.installed  ## after a change: export the modules, store the outp
 	COLLAB_NB_SCOREBOARD=$(CURDIR)/collab_nb/scoreboard.json COLLAB_NB_IMAGES=$(CURDIR)/nbs/images .venv/bin/python -m collab_nb.course --store $(CHAPTER)
 	.venv/bin/nbdev-clean
 	.venv/bin/python -c 'from collab_nb.scoreboard import draw_scoreboard; draw_scoreboard("nbs/images/scoreboard.png")'
+	.venv/bin/python -m collab_nb.site --prepare
 
-clean:                     ## remove what these commands made: .venv and _course
-	rm -rf .venv _course
+clean:                     ## remove what these commands made: .venv, _course and _docs
+	rm -rf .venv _course _docs _proc
 
 # One pip command, with exact versions: the stored outputs were made with these.
 .venv/.installed: constraints.txt settings.ini setup.py pyproject.toml

@@ -119,5 +119,5 @@ def build_site(
 
 # %% ../nbs/97_site.ipynb #97-015
 if __name__ == '__main__' and '__file__' in globals():
-    if '--covers' in sys.argv: write_covers()
+    if '--prepare' in sys.argv: write_covers(); refresh_quarto_yml()
     else: print('The site:', build_site())
