@@ -7,7 +7,7 @@ Docs: https://your_name.github.io/collab_nb/site.html.md"""
 # %% auto #0
 __all__ = ['COVERS', 'LessonPage', 'cover', 'write_covers', 'offline_math', 'build_site']
 
-# %% ../nbs/97_site.ipynb #97-003
+# %% ../nbs/97_site.ipynb #97-004
 import html,re,shutil,sys
 from base64 import b64decode
 from pathlib import Path
@@ -20,7 +20,7 @@ from nbdev.serve import proc_nbs
 
 from .course import tex2mathml
 
-# %% ../nbs/97_site.ipynb #97-006
+# %% ../nbs/97_site.ipynb #97-007
 _chapter = re.compile(r'0\d_|tour')
 
 def _caption(cell):
@@ -45,7 +45,9 @@ class LessonPage(Processor):
         chapters = 'data|baselines|factors|dot_product|bias|weight_decay|embedding'
         return re.sub(rf'\({re.escape(self.base)}(?:({chapters})(?=\.html#))?', lambda m: '(api' if m[1] else '(', text)
 
-    def cell(self, cell):
+    def cell(self,
+        cell, # A cell as nbdev's processors leave it
+    ):
         "One cell: links, and in lessons no documentation between the code"
         if cell.cell_type == 'markdown': cell.source = self._relative(cell.source)
         for o in cell.get('outputs', []):
@@ -56,7 +58,7 @@ class LessonPage(Processor):
             if re.search(r'(?m)^show_doc\(', cell.source): cell.source = None
             else: cell.source = re.sub(r'(?m)^#\| code-(fold|summary):.*\n', '', cell.source)
 
-# %% ../nbs/97_site.ipynb #97-009
+# %% ../nbs/97_site.ipynb #97-010
 COVERS = {'tour': 1, '00_data': 1, '01_baselines': 1, '02_factors': 0, '03_dot_product': 1, '04_bias': 2, '05_weight_decay': 3, '06_embedding': 1}     # which picture of the notebook, from 0
 
 def cover(
@@ -77,7 +79,7 @@ def write_covers(
     out.mkdir(parents=True, exist_ok=True)
     for name,n in COVERS.items(): (out/f'{name}.png').write_bytes(cover(Path(nbs)/f'{name}.ipynb', n))
 
-# %% ../nbs/97_site.ipynb #97-013
+# %% ../nbs/97_site.ipynb #97-014
 def offline_math(
     page:str, # A page as smalldocs writes it
 )->str: # The page with its formulas as MathML, and without the script from the network
@@ -117,7 +119,7 @@ def build_site(
     shutil.move(made, out)
     return out/'index.html'
 
-# %% ../nbs/97_site.ipynb #97-015
+# %% ../nbs/97_site.ipynb #97-016
 if __name__ == '__main__' and '__file__' in globals():
     if '--prepare' in sys.argv: write_covers(); refresh_quarto_yml()
     else: print('The site:', build_site())

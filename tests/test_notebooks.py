@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from configparser import ConfigParser
 
 import nbformat
 import pytest
@@ -82,7 +83,7 @@ def numbers(text):
     "The numbers in prose, without code, formulas, links, references, questions' markup and the names of chapters, folds and versions"
     for drop in (r'(?s)`[^`]*`', r'(?s)<code>.*?</code>', r'(?s)\$\$.*?\$\$', r'\$[^$\n]*\$', r'\[[^\]]*\]\([^)]*\)', r'<[^>]*>', r'\([^()]*\b(19|20)\d\d\)',
                  r'(?m)^\*\*(Further reading|Next|Before).*$', r'[Cc]hapters? \d\d', r'numbered from 90', r'\bu[1-5]\b', r'version [\d.]+', r'MovieLens-100k',
-                 r'1 - 1/n|1/n|1/e'):
+                 r'1 - 1/n|1/n|1/e', r'\*\*\d\d '):
         text = re.sub(drop, ' ', text)
     return re.findall(r'\d[\d,.]*\d|\d', text)
 
@@ -103,6 +104,32 @@ def test_each_picture_has_words(nb_path):
         if c.cell_type != 'code' or not any('image/png' in o.get('data', {}) for o in c.outputs): continue
         after = next((d for d in cells[i+1:] if d.cell_type == 'markdown'), None)
         assert after is not None and re.match(r'\*[^*\n][^*]*\*', after.source), c.source
+
+@pytest.mark.parametrize('nb_path', [p for p in NOTEBOOKS if p.stem != 'index'], ids=lambda p: p.stem)
+def test_installs_on_colab_and_only_there(nb_path):
+    first = code(read(nb_path))[0].source
+    asked = []
+    class Shell:
+        def __init__(self, name): self.name = name
+        def __str__(self): return self.name
+        def run_line_magic(self, *args): asked.append(args)
+    exec(first, {'get_ipython': lambda: Shell('<ipykernel.zmqshell.ZMQInteractiveShell object>')})
+    assert asked == []
+    exec(first, {'get_ipython': lambda: Shell('<google.colab._shell.Shell object>')})
+    address = ConfigParser(delimiters=['='])
+    address.read(ROOT/'settings.ini', encoding='utf-8')
+    assert asked == [('pip', f"install -q git+{address['DEFAULT']['git_url']}")]
+
+SHOWN = {'text/plain', 'text/html', 'text/markdown', 'text/latex', 'image/png', 'image/svg+xml'}
+
+@every_notebook
+def test_github_shows_the_outputs(nb_path):
+    "Only kinds that GitHub's page shows; and what a script would draw stands there without it, too"
+    for c in code(read(nb_path)):
+        for o in c.outputs:
+            assert set(o.get('data', {})) <= SHOWN, c.source
+            page = o.get('data', {}).get('text/html', '')
+            if '<script' in page: assert re.sub(r'(?s)<script.*?</script>|<style.*?</style>', '', page).count('<td') > 10, c.source
 
 @every_chapter
 def test_anatomy(nb_path):

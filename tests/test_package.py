@@ -59,10 +59,10 @@ def test_every_field_of_setup_arrives():
     assert 'collab' in meta.get_payload()[:500]
 
 def test_requirements_are_what_the_library_imports():
-    "No more and no less; the course runner belongs to the extra"
+    "No more and no less; the course runner and the site belong to the extra"
     imported = set()
     for p in ROOT.glob('collab_nb/*.py'):
-        if p.stem == 'course': continue
+        if p.stem in ('course', 'site'): continue
         for node in ast.walk(ast.parse(p.read_text(encoding='utf-8'))):
             if isinstance(node, ast.Import): imported |= {a.name.split('.')[0] for a in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level: imported.add(node.module.split('.')[0])
@@ -121,6 +121,9 @@ if os.environ.get("COLLAB_NB_DATA"):
 print("trained under pandas", pd.__version__)
 '''
 
+# What runs with the library alone; the course runner, the site and the library's pages need what carers install
+READ = sorted(p for p in (ROOT/'nbs').glob('*.ipynb') if p.stem not in ('index', 'api', '92_course', '97_site'))
+
 @pytest.fixture(scope='module')
 def empty_env(tmp_path_factory):
     "An environment with the wheel and what it requires, and nothing else"
@@ -138,6 +141,23 @@ def empty_env(tmp_path_factory):
     run(python, '-m', 'pip', 'install', '--quiet', '--constraint', ROOT/'constraints.txt', torch, wheel)
     yield python
     shutil.rmtree(tmp/'env', ignore_errors=True)
+
+FIRST_CELLS = '''
+import json, os, sys
+for name in sys.argv[1:]:
+    cells = ["".join(c["source"]) for c in json.load(open(name, encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+    last = next((i for i,s in enumerate(cells) if "read_ratings(" in s), 5)     # as far as the first that reads data
+    world = {"__name__": "__main__", "get_ipython": lambda: "a shell that is not Colab's"}
+    for source in cells[:last+1]: exec(compile(source, name, "exec"), world)
+    print(os.path.basename(name), "begins well")
+'''
+
+def test_notebooks_begin_without_a_clone(empty_env, tmp_path, path):
+    "As on Colab after its first cell: the wheel is there, the repository is not"
+    for p in READ: shutil.copy(p, tmp_path)
+    env = {k: v for k,v in os.environ.items() if k not in ('PYTHONPATH', 'VIRTUAL_ENV')} | {'COLLAB_NB_DATA': str(path), 'MPLBACKEND': 'agg'}
+    out = run(empty_env, '-c', FIRST_CELLS, *(p.name for p in READ), cwd=tmp_path, env=env)
+    assert out.count('begins well') == len(READ)
 
 @pytest.mark.parametrize('pandas', ['as required', '2.2.*'])
 def test_wheel_in_an_empty_environment(pandas, empty_env, tmp_path, path):
