@@ -54,10 +54,12 @@ def site_url(site):
         yield f'http://127.0.0.1:{server.server_port}'
         server.shutdown()
 
+BROWSERS = 'chromium', 'chromium-browser', 'google-chrome', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'
+
 @pytest.fixture(scope='session')
 def browser():
     "Chromium, driven by Playwright; without one the test is skipped, on CI it fails"
-    found = next(filter(None, map(shutil.which, ('chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'))), None)
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not found:
         message = 'no Chromium on this machine (on Debian and Ubuntu: apt install chromium)'
         pytest.fail(message) if os.environ.get('CI') else pytest.skip(message)

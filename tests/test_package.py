@@ -1,6 +1,7 @@
 "The package as somebody meets it who has no repository: names, weight, metadata, and the wheel in an empty environment."
 import ast
 import configparser
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ import venv
 from pathlib import Path
 
 import pytest
+import yaml
 
 from conftest import ROOT
 
@@ -165,3 +167,29 @@ def test_wheel_in_an_empty_environment(pandas, empty_env, tmp_path, path):
     env = {k: v for k,v in os.environ.items() if k not in ('PYTHONPATH', 'VIRTUAL_ENV')} | {'REPO': str(ROOT), 'COLLAB_NB_DATA': str(path), 'MPLBACKEND': 'agg'}
     out = run(empty_env, '-c', TRAIN, cwd=tmp_path, env=env)
     assert f"trained under pandas {'2.2' if pandas != 'as required' else ''}" in out
+
+# Where others run it: GitHub's machines, and editors that make a container
+
+@pytest.mark.parametrize('name', ['test', 'docs'])
+def test_workflows(name):
+    "They parse, pin what they use, may write no more than they must, and run commands that there are"
+    flow = yaml.safe_load((ROOT/'.github'/'workflows'/f'{name}.yaml').read_text(encoding='utf-8'))
+    assert flow['permissions']['contents'] == 'read'
+    targets = re.findall(r'(?m)^([\w./-]+):', (ROOT/'Makefile').read_text(encoding='utf-8'))
+    steps = [s for job in flow['jobs'].values() for s in job['steps']]
+    for s in steps:
+        if 'uses' in s: assert re.search(r'@v\d+$|@[0-9a-f]{40}$', s['uses']), s
+        elif s['run'].startswith('make '): assert s['run'].split()[1] in targets, s
+        else: assert Path(sys.executable).with_name(Path(s['run'].split()[0]).name).exists(), s
+    assert any('run' in s for s in steps)
+
+def test_workflow_pythons():
+    flow = yaml.safe_load((ROOT/'.github'/'workflows'/'test.yaml').read_text(encoding='utf-8'))
+    assert flow['jobs']['test']['strategy']['matrix']['python'][0] == CFG['min_python']
+
+def test_devcontainer():
+    made = json.loads((ROOT/'.devcontainer'/'devcontainer.json').read_text(encoding='utf-8'))
+    target = made['postCreateCommand'].removeprefix('make ')
+    assert re.search(rf'(?m)^{re.escape(target)}:', (ROOT/'Makefile').read_text(encoding='utf-8'))
+    assert made['customizations']['vscode']['settings']['python.defaultInterpreterPath'].endswith('/.venv/bin/python')
+    for name in made['customizations']['codespaces']['openFiles']: assert (ROOT/name).exists()
