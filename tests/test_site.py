@@ -1,5 +1,6 @@
 "The site as files: every notebook has its page, and what a page points at is there."
 import re
+from configparser import ConfigParser
 from pathlib import Path
 from urllib.parse import unquote,urlsplit
 
@@ -86,6 +87,12 @@ def test_the_landing_page_leads_to_every_chapter():
 def test_the_menus_name_every_notebook():
     text = (ROOT/'nbs'/'_quarto.yml').read_text(encoding='utf-8')
     for p in NOTEBOOKS: assert p.stem == 'index' or re.search(rf'(?m)- {p.name}$', text), p.name
+
+def test_addresses_are_those_of_the_settings():
+    cfg = ConfigParser(delimiters=['='])
+    cfg.read(ROOT/'settings.ini', encoding='utf-8')
+    text = (ROOT/'nbs'/'nbdev.yml').read_text(encoding='utf-8')
+    for key in ('git_url', 'doc_url'): assert f'"{cfg["DEFAULT"][key]}"' in text, 'run make prepare'
 
 def test_for_agents(site):
     index = (site/'llms.txt').read_text(encoding='utf-8')
