@@ -113,12 +113,13 @@ def test_run_all_in_jupyterlab(browser, lab, name):
         page.locator('.lm-Menu-itemLabel', has_text=re.compile('^Restart Kernel and Run All Cells')).click()
         page.locator('.jp-Dialog button.jp-mod-accept').click()
         last = page.locator('.jp-CodeCell .jp-InputPrompt').last
+        out = '.jp-OutputArea-output'
+        errors = page.locator(f'{out}[data-mime-type="application/vnd.jupyter.error"]')
         idle,end = 0,time.time()+180
         while time.time() < end and idle < 3:
-            idle = idle+1 if all_idle(lab) and re.search(r'\d', last.inner_text()) else 0
+            idle = idle+1 if all_idle(lab) and (re.search(r'\d', last.inner_text()) or errors.count()) else 0
             time.sleep(1)
-        out = '.jp-OutputArea-output'
-        assert page.locator(f'{out}[data-mime-type="application/vnd.jupyter.error"]').all_inner_texts() == []
+        assert errors.all_inner_texts() == []
         assert page.locator(f'{out}[data-mime-type="application/vnd.jupyter.stderr"]').all_inner_texts() == []
         prompts = page.locator('.jp-CodeCell .jp-InputPrompt').all_inner_texts()
         assert idle == 3 and all(re.search(r'\d', p) for p in prompts), prompts
