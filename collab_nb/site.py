@@ -28,6 +28,14 @@ def _caption(cell):
     m = re.match(r'\*([^*].*?)\*(?:\s|$)', cell.source, flags=re.S) if cell is not None and cell.cell_type == 'markdown' else None
     return m and ' '.join(m[1].split()).replace('`', '')
 
+def _with_line(text, root):
+    "nbdev writes `#LNone` for the line at which a name is defined: look for it below `root`"
+    m = re.search(r'(?sm)/(collab_nb/\w+\.py)#LNone.*?^#+ ([\w.]+)$', text)
+    if not m: return text
+    lines,n = (root/m[1]).read_text(encoding='utf-8').splitlines(),0
+    for name in m[2].split('.'): n = next((i for i in range(n, len(lines)) if re.match(rf'\s*(def|class) {name}\b', lines[i])), n)
+    return text.replace('#LNone', f'#L{n+1}')
+
 def _has_picture(cell): return any(o.get('data', {}).get('image/png') for o in cell.get('outputs', []))
 
 class LessonPage(Processor):
@@ -53,12 +61,12 @@ class LessonPage(Processor):
         for o in cell.get('outputs', []):
             if text := o.get('data', {}).get('text/markdown'):
                 text = re.sub(r'(?m)^\*(.+)\*$', r'\1', ''.join(text))     # nbdev sets the first line of a docstring in italics, wherever its sentence ends
-                o['data']['text/markdown'] = self._relative(text)
+                o['data']['text/markdown'] = self._relative(_with_line(text, get_config().config_path))
         if cell.cell_type == 'code' and self.lesson:
             if re.search(r'(?m)^show_doc\(', cell.source): cell.source = None
             else: cell.source = re.sub(r'(?m)^#\| code-(fold|summary):.*\n', '', cell.source)
 
-# %% ../nbs/97_site.ipynb #97-010
+# %% ../nbs/97_site.ipynb #97-011
 COVERS = {'tour': 1, '00_data': 1, '01_baselines': 1, '02_factors': 0, '03_dot_product': 1, '04_bias': 2, '05_weight_decay': 3, '06_embedding': 1}     # which picture of the notebook, from 0
 
 def cover(
@@ -79,7 +87,7 @@ def write_covers(
     out.mkdir(parents=True, exist_ok=True)
     for name,n in COVERS.items(): (out/f'{name}.png').write_bytes(cover(Path(nbs)/f'{name}.ipynb', n))
 
-# %% ../nbs/97_site.ipynb #97-014
+# %% ../nbs/97_site.ipynb #97-015
 def offline_math(
     page:str, # A page as smalldocs writes it
 )->str: # The page with its formulas as MathML, and without the script from the network
@@ -92,11 +100,13 @@ _known = ('format-links', 'html-math-method', 'html.grid', 'output-file')     # 
 
 def _without_numbers(
     cache:Path, # Folder of the prepared notebooks
-)->None:
+)->dict: # {new name: old name}
     "Call 00_data.ipynb data.ipynb, and so on, as Quarto calls the pages: nbdev's links count on it"
-    for p in sorted(cache.glob('[0-9][0-9]_*.ipynb')): p.rename(p.with_name(p.name[3:]))
+    names = {p.name[3:]: p.name for p in sorted(cache.glob('[0-9][0-9]_*.ipynb'))}
+    for new,old in names.items(): (cache/old).rename(cache/new)
     for p in [*cache.glob('*.ipynb'), cache/'_quarto.yml']:
         p.write_text(re.sub(r'\b[0-9][0-9]_(\w+\.ipynb)', r'\1', p.read_text(encoding='utf-8')), encoding='utf-8')
+    return names
 
 def build_site(
     out:str|Path='_docs', # Folder of the site; what is in it is replaced
@@ -106,7 +116,7 @@ def build_site(
     out = Path(out).absolute()
     refresh_quarto_yml()
     cache = proc_nbs(force=True, n_workers=1)
-    _without_numbers(cache)
+    names = _without_numbers(cache)
     site = build(cache, quiet=True)
     wrong = [str(w) for w in site.warnings if not any(key in str(w) for key in _known)]
     if wrong: raise ValueError('\n'.join(wrong))
@@ -114,12 +124,13 @@ def build_site(
     for css in made.rglob('*.css'): css.write_text(re.sub(r'@import url\(https://[^)]*\);?', '', css.read_text(encoding='utf-8')), encoding='utf-8')     # fonts from the network
     for p in made.rglob('*.html'):
         page = offline_math(p.read_text(encoding='utf-8'))
+        page = re.sub(r'(/nbs/)(\w+\.ipynb)"', lambda m: f'{m[1]}{names.get(m[2], m[2])}"', page)     # "View source" on GitHub, where the numbers are
         p.write_text(re.sub(r'<pre(?=[ >])', '<pre tabindex="0"', page), encoding='utf-8')     # long lines can be scrolled with keys, too
     if out.exists(): shutil.rmtree(out)
     shutil.move(made, out)
     return out/'index.html'
 
-# %% ../nbs/97_site.ipynb #97-016
+# %% ../nbs/97_site.ipynb #97-017
 if __name__ == '__main__' and '__file__' in globals():
     if '--prepare' in sys.argv: write_covers(); refresh_quarto_yml()
     else: print('The site:', build_site())

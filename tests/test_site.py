@@ -69,6 +69,19 @@ def test_lessons_show_their_code(site):
     assert 'A rating as the dot product' in chapter and 'Exported source' not in chapter and 'id="dotproduct"' not in chapter
     assert 'id="dotproduct"' in library and re.search(r'href="https://github\.com/[^"]+/collab_nb/dot_product\.py[^"]*"', library)
 
+def test_links_to_the_source(site):
+    "They name files of the repository, and lines where the thing is defined"
+    places,paths = {},set()
+    for p in site.glob('*.html'):
+        for path,line in re.findall(r'https://github\.com/[\w-]+/collab_nb/blob/main/([\w./-]+)(?:#L(\w+))?"', p.read_text(encoding='utf-8')):
+            assert (ROOT/path).exists(), (p.name, path)
+            paths.add(path)
+            if line: places.setdefault(path, set()).add(int(line))
+    assert {'collab_nb/data.py', 'collab_nb/bias.py', 'nbs/03_dot_product.ipynb', 'nbs/tour.ipynb'} <= paths
+    for path,lines in places.items():
+        text = (ROOT/path).read_text(encoding='utf-8').splitlines()
+        for n in lines: assert re.match(r'\s*(def|class|@)', text[n-1]), (path, n, text[n-1])
+
 def test_the_library_page_names_all():
     text = (ROOT/'nbs'/'api.ipynb').read_text(encoding='utf-8')
     shown = set(re.findall(r'show_doc\((\w+)\)', text))
