@@ -5,13 +5,14 @@
 
 from fastai.collab import Learner, MSELossFlat, set_seed
 
-from collab_nb import baselines as _baselines, bias as _bias, data as _data, dot_product as _dot_product, factors as _factors, weight_decay as _weight_decay
+from collab_nb import baselines as _baselines, bias as _bias, data as _data, dot_product as _dot_product, factors as _factors, recommend as _recommend, weight_decay as _weight_decay
 from collab_nb.baselines import *
 from collab_nb.bias import *
 from collab_nb.data import *
 from collab_nb.dot_product import *
 from collab_nb.factors import *
+from collab_nb.recommend import *
 from collab_nb.weight_decay import *
 
 __all__ = ['Learner', 'MSELossFlat', 'set_seed',
-           *(name for module in (_data, _baselines, _factors, _dot_product, _bias, _weight_decay) for name in module.__all__ if name != 'mse')]
+           *(name for module in (_data, _baselines, _factors, _dot_product, _bias, _weight_decay, _recommend) for name in module.__all__ if name != 'mse')]

@@ -1,0 +1,224 @@
+"The recommender against slow loops, its folder damaged in six ways, and new ratings without training."
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fastai.collab import CollabDataLoaders, Learner, MSELossFlat, collab_learner, set_seed
+
+from collab_nb.bias import DotProductBias
+from collab_nb.data import rating_dls, synth_ratings
+from collab_nb.dot_product import DotProduct
+from collab_nb.recommend import FoldedUser, Recommender, RecommenderError, fold_in, top_k
+
+@pytest.fixture(scope='module')
+def table():
+    df = synth_ratings(60, 40, 1200, n_factors=2, noise=.3, seed=0)
+    return pd.DataFrame({'user': [f'u{u}' for u in df.iloc[:, 0]], 'movie': df.iloc[:, 1].to_numpy(), 'rating': df.rating.to_numpy()})
+
+def fit(dls, model):
+    learn = Learner(dls, model, loss_func=MSELossFlat())
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(3, 1e-2)
+    return learn
+
+@pytest.fixture(scope='module')
+def learn(table):
+    set_seed(0)
+    dls = rating_dls(table, splits=(np.arange(1000), np.arange(1000, 1200)), bs=64)
+    return fit(dls, DotProductBias(dls.n_users, dls.n_items, 4))
+
+@pytest.fixture
+def rec(learn): return Recommender.from_learner(learn, titles={1: 'One'})
+
+# Lists
+
+def test_scores_are_the_models(rec, learn):
+    codes = torch.tensor([[learn.dls.classes['user'].o2i[u], learn.dls.classes['movie'].o2i[i]] for u in rec.users[:3] for i in rec.items])
+    with torch.no_grad(): slow = learn.model(codes).reshape(3, -1)
+    assert torch.allclose(rec.scores(rec.users[:3]), slow, atol=1e-5)
+    assert np.allclose(rec.predict(rec.users[:3], rec.items[:3]), slow.diagonal(), atol=1e-5) and rec.predict(rec.users[:2], rec.items[:2]).dtype == np.float32
+
+@pytest.mark.parametrize('k', [1, 5, 1000])
+def test_lists_against_a_slow_loop(rec, table, k):
+    user = rec.users[7]
+    rated = set(table[:1000][table.user[:1000] == user].movie)
+    slow = sorted(((s, i) for s,i in zip(rec.scores([user])[0].tolist(), rec.items) if i not in rated), key=lambda o: -o[0])[:k]
+    got = rec.recommend(user, k=k)
+    assert got.item.tolist() == [i for _,i in slow] and np.allclose(got.score, [s for s,_ in slow])
+    assert list(got.columns) == ['item', 'title', 'score']
+
+def test_titles(rec): assert rec.titles[1] == 'One' and rec.titles[2] == '2'
+
+def test_blocks_change_nothing(rec):
+    whole,parts = rec.recommend_all(k=5),rec.recommend_all(k=5, block=7)
+    pd.testing.assert_frame_equal(whole, parts, atol=1e-5)
+    for u in (rec.users[0], rec.users[-1]): assert whole[whole.user == u].item.tolist() == rec.recommend(u, k=5).item.tolist()
+
+def test_among_and_without(rec):
+    u = rec.users[0]
+    free = rec.recommend(u, k=100).item.tolist()
+    assert rec.recommend(u, among=free[3:6]).item.tolist() == free[3:6]
+    assert rec.recommend(u, k=2, without=free[:1]).item.tolist() == free[1:3]
+    assert rec.recommend(u, among=[]).empty
+
+def test_similar_is_cosine(rec):
+    f = rec.item_factors
+    slow = sorted(((torch.dot(f[0], f[j])/(f[0].norm()*f[j].norm())).item(), rec.items[j]) for j in range(1, len(f)))[::-1]
+    got = rec.similar(rec.items[0], k=5)
+    assert got.item.tolist() == [i for _,i in slow[:5]] and np.allclose(got.score, [s for s,_ in slow[:5]], atol=1e-6)
+
+@pytest.mark.parametrize('call', [lambda r: r.recommend('nobody'), lambda r: r.similar(-1), lambda r: r.predict([r.users[0]], [-1]), lambda r: r.recommend(r.users[0], among=[-1]),
+                                  lambda r: r.recommend(r.users[0], without=[-1]), lambda r: r.fold_in({-1: 3}), lambda r: r.explain(r.users[0], -1)])
+def test_unknown_ids_are_named(rec, call):
+    with pytest.raises(ValueError, match="'nobody'|-1"): call(rec)
+
+def test_untrained_rows_are_left_out():
+    df = pd.DataFrame({'user': [1, 1, 2, 3], 'movie': [5, 6, 5, 7], 'rating': [1., 2., 3., 4.]})
+    dls = rating_dls(df, splits=([0, 1, 2], [3]), bs=2)
+    rec = Recommender.from_learner(Learner(dls, DotProduct(dls.n_users, dls.n_items, 2), loss_func=MSELossFlat()))
+    assert (rec.users, rec.items) == ([1, 2], [5, 6])
+    with pytest.raises(ValueError, match='item 7 has no training rating'): rec.predict([1], [7])
+
+def test_top_k_puts_what_is_hidden_last():
+    value,column = top_k(torch.tensor([[1., 2., 3.]]), torch.tensor([[False, False, True]]), 3)
+    assert column.tolist() == [[1, 0, 2]] and value[0,2] == -torch.inf
+
+@pytest.mark.parametrize('kind', ['dot product', 'collab_learner', "fastai's loader"])
+def test_from_other_learners(table, kind):
+    set_seed(0)
+    if kind == "fastai's loader": dls = CollabDataLoaders.from_df(table.copy(), item_name='movie', bs=64, seed=0)
+    else: dls = rating_dls(table, splits=(np.arange(1000), np.arange(1000, 1200)), bs=64)
+    sizes = [len(c) for c in dls.classes.values()]
+    learn = collab_learner(dls, n_factors=3, y_range=(0, 6)) if kind == 'collab_learner' else Learner(dls, DotProduct(*sizes, 3), loss_func=MSELossFlat())
+    rec = Recommender.from_learner(learn)
+    u,i = rec.users[3],rec.items[4]
+    codes = torch.tensor([[dls.classes['user'].o2i[u], dls.classes['movie'].o2i[i]]])
+    with torch.no_grad(): assert rec.predict([u], [i])[0] == pytest.approx(learn.model(codes).item(), abs=1e-5)
+
+def test_a_model_without_factors_is_refused(learn):
+    class Fake: dls,model = learn.dls,torch.nn.Linear(2, 1)
+    with pytest.raises(ValueError, match='Linear has no tables'): Recommender.from_learner(Fake)
+
+def test_from_factors():
+    rec = Recommender.from_factors(torch.eye(2), torch.tensor([[1., 0.], [0., 2.], [1., 1.]]))
+    assert rec.users == [0, 1] and rec.recommend(1, k=2).item.tolist() == [1, 2]
+    with pytest.raises(ValueError, match='3 users for a table of 2'): Recommender.from_factors(torch.eye(2), torch.eye(2), users=[1, 2, 3])
+    with pytest.raises(ValueError, match='twice'): Recommender.from_factors(torch.eye(2), torch.eye(2), users=[1, 1])
+
+# Folding in
+
+@pytest.mark.parametrize('n', [0, 1, 7, 40])
+@pytest.mark.parametrize('y_range', [None, (0., 5.5)])
+def test_fold_in_is_a_minimum(n, y_range):
+    g = torch.Generator().manual_seed(n)
+    V,b = torch.randn(n, 5, generator=g),torch.randn(n, generator=g)/3
+    stars,centre = 1 + 4*torch.rand(n, generator=g).double(),torch.randn(6, generator=g).double()/3
+    def loss(theta):
+        z = b + V.double()@theta[:-1] + theta[-1]
+        return ((stars - (z if y_range is None else 5.5*torch.sigmoid(z)))**2).sum() + 2*((theta-centre)**2).sum()
+    theta = fold_in(V, b, stars, 2., centre, y_range).requires_grad_()
+    loss(theta).backward()
+    assert theta.grad.abs().max() < 1e-3
+    if n == 0: assert torch.allclose(theta.detach(), centre)
+
+@pytest.mark.parametrize('stars, ridge, message', [([6.], 1., 'ratings from 6'), ([-1.], 1., 'ratings from -1'), ([3.], 0., 'ridge is 0'), ([3.], -1., 'ridge is -1')])
+def test_fold_in_refuses(stars, ridge, message):
+    with pytest.raises(ValueError, match=message): fold_in(torch.ones(1, 2), [0.], stars, ridge, [0., 0., 0.], (0, 5.5))
+
+def test_a_rating_on_the_edge_of_the_range_is_finite():
+    assert torch.isfinite(fold_in(torch.ones(1, 2), [0.], [5.], .1, [0., 0., 0.], (1, 5))).all()
+
+def test_folded_user_serves_as_a_user(rec):
+    given = {rec.items[0]: 5, np.int64(rec.items[1]): 1.}
+    me = rec.fold_in(pd.Series(given))
+    assert isinstance(me, FoldedUser) and me.ratings == {rec.items[0]: 5., rec.items[1]: 1.}
+    assert not set(rec.recommend(me, k=100).item) & set(me.ratings)
+    both = rec.predict(me, rec.items[:2])
+    assert both[0] - rec.predict(rec.fold_in({}), rec.items[:1])[0] > 0 and both.shape == (2,)
+
+def test_explain_is_what_leaving_out_does(rec):
+    given = dict(zip(rec.items[:6], [5, 1, 4, 2, 5, 3]))
+    target,gone = rec.items[10],rec.items[1]
+    told = rec.explain(rec.fold_in(given), target, k=6).set_index('item').speaks
+    without = rec.fold_in({i: s for i,s in given.items() if i != gone})
+    assert told[gone] == pytest.approx(rec.predict(rec.fold_in(given), [target])[0] - rec.predict(without, [target])[0], abs=1e-5)
+    assert list(told.abs()) == sorted(told.abs(), reverse=True)
+
+# New ratings
+
+def test_update(rec):
+    old = {u: rec.recommend(u, k=3).item.tolist() for u in rec.users[:2]}
+    news = pd.DataFrame({'user': ['new', 'new', rec.users[3], rec.users[4]], 'movie': [rec.items[0], 'film', 'film', 'film'], 'rating': [5, 4, 5, 4.], 'title': ['One', 'Film', 'Film', 'Film']})
+    later = rec.update(news)
+    assert 'new' in later.users and 'film' in later.items and later.titles['film'] == 'Film' and 'new' not in rec.users and 'film' not in rec.items
+    assert not {rec.items[0], 'film'} & set(later.recommend('new', k=100).item)
+    assert torch.equal(later.user_factors[:3], rec.user_factors[:3]) and not torch.equal(later.user_factors[3], rec.user_factors[3])
+    assert {u: rec.recommend(u, k=3).item.tolist() for u in rec.users[:2]} == old
+    again = later.update(news.assign(rating=1.))
+    assert again._ratings['new'] == {rec.items[0]: 1., 'film': 1.} and again.predict(['new'], [rec.items[0]]) < later.predict(['new'], [rec.items[0]])
+
+def test_update_refuses(rec):
+    with pytest.raises(ValueError, match="no column 'movie'"): rec.update(pd.DataFrame({'user': [1], 'film': [1], 'rating': [1.]}))
+    with pytest.raises(ValueError, match='NaN'): rec.update(pd.DataFrame({'user': ['a'], 'movie': [1], 'rating': [np.nan]}))
+    with pytest.raises(ValueError, match='ratings from 9'): rec.update(pd.DataFrame({'user': ['a'], 'movie': [1], 'rating': [9.]}))
+
+# On disk
+
+def test_the_same_list_in_a_new_process(rec, tmp_path):
+    rec.save(tmp_path/'r')
+    assert sorted(p.name for p in (tmp_path/'r').iterdir()) == ['recommender.json', 'tables.safetensors'] and [p.name for p in tmp_path.iterdir()] == ['r']
+    program = f"from collab_nb.recommend import Recommender; r = Recommender.load({str(tmp_path/'r')!r}); print(r.recommend(r.users[5]).to_json(double_precision=15)); print(r.explain(r.users[5], r.items[0]).to_json(double_precision=15))"
+    out = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, check=True).stdout.split('\n')
+    assert out[:2] == [rec.recommend(rec.users[5]).to_json(double_precision=15), rec.explain(rec.users[5], rec.items[0]).to_json(double_precision=15)]
+
+def test_saved_again(rec, tmp_path):
+    rec.save(tmp_path/'r')
+    other = rec.update(pd.DataFrame({'user': ['x'], 'movie': [rec.items[0]], 'rating': [4.]}))
+    other.save(tmp_path/'r')
+    assert Recommender.load(tmp_path/'r').users == other.users and [p.name for p in tmp_path.iterdir()] == ['r']
+
+def test_a_folder_of_something_else_is_not_replaced(rec, tmp_path):
+    (tmp_path/'mine').mkdir()
+    (tmp_path/'mine'/'thesis.txt').write_text('years of work')
+    with pytest.raises(ValueError, match='is no recommender'): rec.save(tmp_path/'mine')
+    assert (tmp_path/'mine'/'thesis.txt').exists()
+
+def test_a_failed_save_leaves_the_old_one(rec, tmp_path, monkeypatch):
+    rec.save(tmp_path/'r')
+    monkeypatch.setattr('collab_nb.recommend.save_file', lambda *a: (_ for _ in ()).throw(OSError('disk full')))
+    with pytest.raises(OSError): rec.save(tmp_path/'r')
+    assert [p.name for p in tmp_path.iterdir()] == ['r'] and Recommender.load(tmp_path/'r').items == rec.items
+
+def edit(about, **changes): about.write_text(json.dumps({**json.loads(about.read_text()), **changes}))
+DAMAGE = {
+    'truncated':  lambda t, a: t.write_bytes(t.read_bytes()[:100]),
+    'truncated or tampered with': lambda t, a: a.write_text(a.read_text()[:50]),
+    'tampered with': lambda t, a: t.write_bytes(t.read_bytes()[:-1] + bytes([t.read_bytes()[-1] ^ 1])),
+    'foreign':    lambda t, a: edit(a, format='somebody.else'),
+    'newer':      lambda t, a: edit(a, version=2),
+    'incomplete': lambda t, a: t.unlink(),
+    'oversized':  lambda t, a: t.write_bytes(t.read_bytes() + bytes(1000)),
+}
+
+@pytest.mark.parametrize('reason', DAMAGE)
+def test_damaged_folders_are_refused_by_name(rec, tmp_path, reason):
+    rec.save(tmp_path/'r')
+    DAMAGE[reason](tmp_path/'r'/'tables.safetensors', tmp_path/'r'/'recommender.json')
+    with pytest.raises(RecommenderError, match=f'^{reason}: '): Recommender.load(tmp_path/'r')
+
+@pytest.mark.parametrize('changes', [dict(y_range=[0, 99]), dict(items=[1]), dict(users=None), dict(titles=[])])
+def test_a_changed_description_is_noticed(rec, tmp_path, changes):
+    rec.save(tmp_path/'r')
+    edit(tmp_path/'r'/'recommender.json', **changes)
+    with pytest.raises(RecommenderError, match='^tampered with: '): Recommender.load(tmp_path/'r')
+
+def test_too_large_to_be_read(rec, tmp_path):
+    rec.save(tmp_path/'r')
+    with pytest.raises(RecommenderError, match='^oversized: '): Recommender.load(tmp_path/'r', most=1000)
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(RecommenderError, match='^incomplete: '): Recommender.load(tmp_path/'nothing')
