@@ -21,7 +21,7 @@ from nbdev.serve import proc_nbs
 from .course import tex2mathml
 
 # %% ../nbs/97_site.ipynb #97-007
-_chapter = re.compile(r'0\d_|tour')
+_chapter = re.compile(r'[01]\d_|tour')
 
 def _caption(cell):
     "The sentence in italics that a text cell begins with, or `None`"
@@ -50,7 +50,7 @@ class LessonPage(Processor):
 
     def _relative(self, text):
         "Links within the site without its address, so that they work in any place; what a chapter exports is described in `api.html`"
-        chapters = 'data|baselines|factors|dot_product|bias|weight_decay|embedding|recommend'
+        chapters = 'data|baselines|factors|dot_product|bias|weight_decay|embedding|interpret|recommend|evaluate|deep'
         return re.sub(rf'\({re.escape(self.base)}(?:({chapters})(?=\.html#))?', lambda m: '(api' if m[1] else '(', text)
 
     def cell(self,
@@ -67,7 +67,7 @@ class LessonPage(Processor):
             else: cell.source = re.sub(r'(?m)^#\| code-(fold|summary):.*\n', '', cell.source)
 
 # %% ../nbs/97_site.ipynb #97-011
-COVERS = {'tour': 1, '00_data': 1, '01_baselines': 1, '02_factors': 0, '03_dot_product': 1, '04_bias': 2, '05_weight_decay': 3, '06_embedding': 1, '08_recommend': 3}     # which picture of the notebook, from 0
+COVERS = {'tour': 1, '00_data': 1, '01_baselines': 1, '02_factors': 0, '03_dot_product': 1, '04_bias': 2, '05_weight_decay': 3, '06_embedding': 1, '07_interpret': 3, '08_recommend': 3, '09_evaluate': 1, '10_deep': 3}     # which picture of the notebook, from 0
 
 def cover(
     path:str|Path, # A notebook with stored outputs

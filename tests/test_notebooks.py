@@ -18,7 +18,7 @@ from conftest import ROOT
 
 NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
 CHAPTERS = [p for p in NOTEBOOKS if p.name < '90']
-MODULES = ['baselines', 'bias', 'course', 'data', 'dot_product', 'embedding', 'factors', 'figures', 'loader', 'recommend', 'scoreboard', 'site', 'sources', 'synth', 'weight_decay']
+MODULES = ['baselines', 'bias', 'course', 'data', 'deep', 'dot_product', 'embedding', 'evaluate', 'factors', 'figures', 'interpret', 'loader', 'recommend', 'scoreboard', 'site', 'sources', 'synth', 'weight_decay']
 
 every_notebook = pytest.mark.parametrize('nb_path', NOTEBOOKS, ids=lambda p: p.stem)
 every_chapter = pytest.mark.parametrize('nb_path', CHAPTERS, ids=lambda p: p.stem)

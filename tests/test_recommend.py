@@ -13,7 +13,7 @@ from fastai.collab import CollabDataLoaders, Learner, MSELossFlat, collab_learne
 from collab_nb.bias import DotProductBias
 from collab_nb.data import rating_dls, synth_ratings
 from collab_nb.dot_product import DotProduct
-from collab_nb.recommend import FoldedUser, Recommender, RecommenderError, fold_in, top_k
+from collab_nb.recommend import FoldedUser, Recommender, RecommenderError, fold_in, top_unseen
 
 @pytest.fixture(scope='module')
 def table():
@@ -84,7 +84,7 @@ def test_untrained_rows_are_left_out():
     with pytest.raises(ValueError, match='item 7 has no training rating'): rec.predict([1], [7])
 
 def test_top_k_puts_what_is_hidden_last():
-    value,column = top_k(torch.tensor([[1., 2., 3.]]), torch.tensor([[False, False, True]]), 3)
+    value,column = top_unseen(torch.tensor([[1., 2., 3.]]), torch.tensor([[False, False, True]]), 3)
     assert column.tolist() == [[1, 0, 2]] and value[0,2] == -torch.inf
 
 @pytest.mark.parametrize('kind', ['dot product', 'collab_learner', "fastai's loader"])
