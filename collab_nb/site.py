@@ -67,7 +67,7 @@ class LessonPage(Processor):
             else: cell.source = re.sub(r'(?m)^#\| code-(fold|summary):.*\n', '', cell.source)
 
 # %% ../nbs/97_site.ipynb #97-011
-COVERS = {'tour': 1, '00_data': 1, '01_baselines': 1, '02_factors': 0, '03_dot_product': 1, '04_bias': 2, '05_weight_decay': 3, '06_embedding': 1, '07_interpret': 3, '08_recommend': 3, '09_evaluate': 1, '10_deep': 3}     # which picture of the notebook, from 0
+COVERS = {'tour': 1, '00_data': 1, '01_baselines': 1, '02_factors': 0, '03_dot_product': 1, '04_bias': 2, '05_weight_decay': 3, '06_embedding': 1, '07_interpret': 3, '08_recommend': 3, '09_evaluate': 5, '10_deep': 3}     # which picture of the notebook, from 0
 
 def cover(
     path:str|Path, # A notebook with stored outputs
