@@ -222,3 +222,20 @@ def test_too_large_to_be_read(rec, tmp_path):
 
 def test_nothing_there(tmp_path):
     with pytest.raises(RecommenderError, match='^incomplete: '): Recommender.load(tmp_path/'nothing')
+
+# Beside the other chapters
+
+def test_ranking_models_become_recommenders(table):
+    from collab_nb.evaluate import evaluate, ials
+    train,test = table[:1000],table[1000:]
+    test = test[test.user.isin(train.user)]
+    model = ials(train, n_factors=4, n_iter=2)
+    rec = Recommender.from_factors(model.user_factors, model.item_factors, model.users, model.items, seen=train.rename(columns={'movie': 'item'}))
+    pd.testing.assert_frame_equal(evaluate(rec, test, train), evaluate(model, test, train))
+    assert not set(rec.recommend(rec.users[0]).item) & set(train.movie[train.user == rec.users[0]])
+
+def test_a_recommender_can_be_evaluated(rec, table):
+    from collab_nb.evaluate import evaluate
+    test = table[1000:]
+    found = evaluate(rec, test[test.user.isin(rec.users)], table[:1000], k=5)
+    assert found.ndcg.between(0, 1).all() and len(found) == test.user[test.user.isin(rec.users)].nunique()
