@@ -8,7 +8,7 @@ Docs: https://your_name.github.io/collab_nb/recommend.html.md"""
 __all__ = ['top_unseen', 'fold_in', 'RecommenderError', 'FoldedUser', 'Recommender']
 
 # %% ../nbs/08_recommend.ipynb #08-004
-import hashlib,json,math,os,shutil,tempfile
+import hashlib,json,math,shutil,tempfile
 from pathlib import Path
 import numpy as np
 import pandas as pd
@@ -38,10 +38,11 @@ def fold_in(
     steps:int=50, # Steps at most; a handful is the rule
 )->torch.Tensor: # (d+1,) float64: the new user's factors, and the bias last
     """A user that the model never saw, from ratings, with the items frozen: least squares with a ridge (Tikhonov, 1963), after the sigmoid where there is one,
-    by damped Gauss-Newton (Levenberg, 1944). Raises a `ValueError` for a ridge that is not above 0, and for a rating outside the range"""
+    by damped Gauss-Newton (Levenberg, 1944). Raises a `ValueError` for a ridge that is not above 0, and for a rating that is not finite or outside the range"""
     if not ridge > 0: raise ValueError(f'ridge is {ridge}; right is a number above 0, since few ratings leave most of a user open')
     X = torch.cat([factors, torch.ones(len(factors), 1)], dim=1).double()
     bias,stars,centre = (torch.as_tensor(o, dtype=torch.float64) for o in (bias, stars, centre))
+    if not torch.isfinite(stars).all(): raise ValueError('a rating is NaN or infinite; right is a finite number of stars')
     lo,hi = y_range or (-math.inf, math.inf)
     if len(stars) and not (lo <= stars.min() and stars.max() <= hi): raise ValueError(f'ratings from {stars.min():g} to {stars.max():g}, the model says {lo:g} to {hi:g}')
 
@@ -102,8 +103,12 @@ class Recommender:
         self.user_bias,self.item_bias = as_table(user_bias, n),as_table(item_bias, m)
         self.y_range,self.ridge,self.titles = y_range and tuple(map(float, y_range)),float(ridge),{i: (titles or {}).get(i, str(i)) for i in self.items}
         self._user_row,self._item_row = ({v: r for r,v in enumerate(ids)} for ids in (self.users, self.items))
+        if not self.ridge > 0: raise ValueError(f'ridge is {ridge}; right is a number above 0')
+        self.trained = n,m     # rows that come from training; `update` puts what it folds in behind them
         self._ratings = {}     # user: {item: stars}
-        if seen is not None: self._remember(seen)
+        if seen is not None:
+            for u,i in zip(seen['user'], seen['item']): self._row(self._user_row, 'user', u),self._row(self._item_row, 'item', i)
+            self._remember(seen)
 
     def _remember(self, frame):
         for u,i,r in zip(frame['user'], frame['item'], frame['rating']): self._ratings.setdefault(_plain(u), {})[_plain(i)] = float(r)
@@ -234,7 +239,7 @@ class Recommender:
 
     # New ratings
 
-    def _centre(self): return torch.cat([self.user_factors, self.user_bias[:,None]], dim=1).mean(dim=0)
+    def _centre(self): return torch.cat([self.user_factors, self.user_bias[:,None]], dim=1)[:self.trained[0]].mean(dim=0)     # the mean of those whom training has met
 
     def fold_in(self,
         ratings:dict, # {item: stars}, or a Series of stars with item ids for its index
@@ -250,7 +255,7 @@ class Recommender:
         item, # An id
         k:int=5, # How many ratings
     )->pd.DataFrame: # item, title, rating, speaks: by how much this rating moves the score of `item`; strongest first
-        "Which of the user's own ratings speak for an item, or against it: what its score would lose without each of them"
+        "Which of the user's own ratings speak for an item, or against it: by how much the score of the folded-in user falls without each. A rating of the item itself does not count"
         r = self._row(self._item_row, 'item', item)
         known = {i: s for i,s in self._known(user).items() if i in self._item_row and i != _plain(item)}
         score = lambda given: self.scores([self.fold_in(given)])[0,r].item()
@@ -266,26 +271,33 @@ class Recommender:
         rating:str='rating', # Column of stars
         title:str='title', # Column of titles, if there is one
     )->'Recommender': # A new one; this one stays as it is
-        "New ratings enter without training: new items are folded in from the users' side, then everybody who rated is folded in anew. Raises a `ValueError` for what is wrong with the table"
+        """New ratings enter without training: items that training has not met are folded in from the users whom it has met, from all their ratings so far; then everybody who rated is folded
+        in anew. A new item stays unknown until somebody rates it whom training has met. Raises a `ValueError` for what is wrong with the table"""
         for name in (user, item, rating):
             if name not in ratings.columns: raise ValueError(f'no column {name!r}; there are: {", ".join(map(str, ratings.columns))}')
             if ratings[name].isna().any(): raise ValueError(f'column {name!r} is empty (NaN) in {ratings[name].isna().sum():,} rows')
-        new = pd.DataFrame({'user': ratings[user].map(_plain), 'item': ratings[item].map(_plain), 'rating': ratings[rating].astype(float)})
+        new = pd.DataFrame({'user': ratings[user].map(_plain), 'item': ratings[item].map(_plain), 'rating': ratings[rating].astype(float)}).drop_duplicates(['user', 'item'], keep='last')
         res = Recommender(self.user_factors, self.item_factors, self.users, self.items, self.user_bias, self.item_bias, self.y_range, self.titles, None, self.ridge)
-        res._ratings = {u: dict(r) for u,r in self._ratings.items()}
+        res._ratings,res.trained = {u: dict(r) for u,r in self._ratings.items()},self.trained
         res._remember(new)
-        centre = torch.cat([self.item_factors, self.item_bias[:,None]], dim=1).mean(dim=0)
-        names = dict(zip(new['item'], ratings[title])) if title in ratings.columns else {}
-        for i,group in new[~new['item'].isin(self._item_row)].groupby('item', sort=False):
-            known = group[group['user'].isin(self._user_row)]
-            rows = [self._user_row[u] for u in known['user']]
-            theta = fold_in(self.user_factors[rows], self.user_bias[rows], known['rating'].to_numpy(), self.ridge, centre, self.y_range).float()
-            res._item_row[i] = len(res.items)
-            res.items.append(i); res.titles[i] = names.get(i, str(i))
-            res.item_factors,res.item_bias = torch.cat([res.item_factors, theta[None,:-1]]),torch.cat([res.item_bias, theta[-1:]])
+        n_users,n_items = self.trained
+        trained = set(self.users[:n_users])
+        centre = torch.cat([self.item_factors, self.item_bias[:,None]], dim=1)[:n_items].mean(dim=0)
+        names = dict(zip(ratings[item].map(_plain), ratings[title])) if title in ratings.columns else {}
+        for i in map(_plain, new['item'].unique()):
+            if self._item_row.get(i, n_items) < n_items: continue     # training has met it
+            known = [(self._user_row[u], r[i]) for u,r in res._ratings.items() if i in r and u in trained]
+            if not known: continue     # nothing to find it from yet: it stays unknown
+            rows,stars = map(list, zip(*known))
+            theta = fold_in(self.user_factors[rows], self.user_bias[rows], stars, self.ridge, centre, self.y_range).float()
+            if i not in res._item_row:
+                res._item_row[i] = len(res.items)
+                res.items.append(i); res.titles[i] = names.get(i, str(i))
+                res.item_factors,res.item_bias = torch.cat([res.item_factors, theta[None,:-1]]),torch.cat([res.item_bias, theta[-1:]])
+            else: res.item_factors[res._item_row[i]],res.item_bias[res._item_row[i]] = theta[:-1],theta[-1]
         centre = self._centre()
-        for u in new['user'].unique():
-            stars = res._ratings[u]
+        for u in map(_plain, new['user'].unique()):
+            stars = {i: r for i,r in res._ratings[u].items() if i in res._item_row}
             rows = [res._item_row[i] for i in stars]
             theta = fold_in(res.item_factors[rows], res.item_bias[rows], list(stars.values()), self.ridge, centre, self.y_range).float()
             if u in res._user_row: res.user_factors[res._user_row[u]],res.user_bias[res._user_row[u]] = theta[:-1],theta[-1]
@@ -305,7 +317,7 @@ class Recommender:
     def save(self,
         folder:str|Path, # Made anew; an earlier recommender there is replaced
     )->None:
-        "Tables as safetensors, ids and titles as JSON: nothing in the folder can run code. It is there whole or not at all. It holds who rated what: lists leave that out"
+        "Tables as safetensors, ids and titles as JSON: nothing in the folder can run code. The folder is never half written. It holds who rated what: lists leave that out"
         folder = Path(folder).absolute()
         if folder.exists() and not (folder/'recommender.json').exists(): raise ValueError(f'{folder} is there and is no recommender: it is not replaced')
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -317,13 +329,16 @@ class Recommender:
                       'seen_ratings': torch.tensor([r for _,_,r in pairs], dtype=torch.float64)}
             save_file({k: t.contiguous() for k,t in tables.items()}, part/'tables.safetensors')
             data = (part/'tables.safetensors').read_bytes()
-            about = {'format': self.FORMAT, 'version': self.VERSION, 'size': len(data), 'y_range': self.y_range, 'ridge': self.ridge,
+            about = {'format': self.FORMAT, 'version': self.VERSION, 'size': len(data), 'y_range': self.y_range, 'ridge': self.ridge, 'trained': self.trained,
                      'users': self.users, 'items': self.items, 'titles': [self.titles[i] for i in self.items]}
             (part/'recommender.json').write_text(json.dumps({**about, 'sha256': self._digest(about, data)}), encoding='utf-8')
             part.chmod(0o755)
             old = folder.with_name(f'{part.name}-old')
             if folder.exists(): folder.rename(old)
-            part.rename(folder)
+            try: part.rename(folder)
+            except OSError:
+                if old.exists(): old.rename(folder)
+                raise
             shutil.rmtree(old, ignore_errors=True)
         finally: shutil.rmtree(part, ignore_errors=True)
 
@@ -348,6 +363,7 @@ class Recommender:
         try:
             t = load_file(tables)
             res = cls(t['user_factors'], t['item_factors'], info['users'], info['items'], t['user_bias'], t['item_bias'], info['y_range'], dict(zip(info['items'], info['titles'])), None, info['ridge'])
+            res.trained = tuple(info['trained'])
             for (u, i),r in zip(t['seen'].tolist(), t['seen_ratings'].tolist()): res._ratings.setdefault(res.users[u], {})[res.items[i]] = r
         except (SafetensorError, KeyError, IndexError, TypeError, ValueError) as e: raise RecommenderError(f'tampered with: {folder} does not fit together ({e})') from None
         return res

@@ -159,6 +159,7 @@ def test_update(rec):
     assert torch.equal(later.user_factors[:3], rec.user_factors[:3]) and not torch.equal(later.user_factors[3], rec.user_factors[3])
     assert {u: rec.recommend(u, k=3).item.tolist() for u in rec.users[:2]} == old
     again = later.update(news.assign(rating=1.))
+    assert not torch.equal(again.item_factors[-1], later.item_factors[-1]) and again.trained == rec.trained
     assert again._ratings['new'] == {rec.items[0]: 1., 'film': 1.} and again.predict(['new'], [rec.items[0]]) < later.predict(['new'], [rec.items[0]])
 
 def test_update_refuses(rec):
@@ -166,7 +167,41 @@ def test_update_refuses(rec):
     with pytest.raises(ValueError, match='NaN'): rec.update(pd.DataFrame({'user': ['a'], 'movie': [1], 'rating': [np.nan]}))
     with pytest.raises(ValueError, match='ratings from 9'): rec.update(pd.DataFrame({'user': ['a'], 'movie': [1], 'rating': [9.]}))
 
+def test_piece_by_piece_comes_near_at_once(rec, tmp_path):
+    "Also when it was saved in between; not the same, since those who rated were folded in anew after each piece"
+    news = pd.DataFrame({'user': [*rec.users[:4], 'new'], 'movie': 'film', 'rating': [5., 4., 1., 2., 3.]})
+    at_once,piece = rec.update(news),rec
+    for k in range(len(news)):
+        piece = piece.update(news[k:k+1])
+        piece.save(tmp_path/'r')
+        piece = Recommender.load(tmp_path/'r')
+    assert torch.allclose(at_once.item_factors[-1], piece.item_factors[-1], atol=.05) and piece.trained == rec.trained
+    assert np.allclose(at_once.predict(rec.users[:1]+['new'], ['film']*2), piece.predict(rec.users[:1]+['new'], ['film']*2), atol=.5)
+
+def test_update_with_nothing_to_go_by(rec):
+    "An item rated by newcomers alone stays unknown, until somebody rates it whom training has met"
+    later = rec.update(pd.DataFrame({'user': ['new', 'new'], 'movie': ['film', rec.items[0]], 'rating': [5., 4.]}))
+    with pytest.raises(ValueError, match="item 'film'"): later.predict(['new'], ['film'])
+    assert 'film' in later.update(pd.DataFrame({'user': rec.users[:1], 'movie': ['film'], 'rating': [4.]})).items
+    with pytest.raises(ValueError, match='NaN or infinite'): rec.update(pd.DataFrame({'user': ['a'], 'movie': [rec.items[0]], 'rating': [np.inf]}))
+
+def test_the_last_of_two_ratings_counts(rec):
+    once,twice = (rec.update(pd.DataFrame({'user': rec.users[:1]*len(r), 'movie': 'film', 'rating': r})) for r in ([1.], [5., 1.]))
+    assert torch.equal(once.item_factors, twice.item_factors)
+
+def test_what_does_not_fit_is_refused_at_once():
+    with pytest.raises(ValueError, match='user 7 has no'): Recommender.from_factors(torch.eye(2), torch.eye(2), seen=pd.DataFrame({'user': [7], 'item': [0], 'rating': [1.]}))
+    with pytest.raises(ValueError, match='ridge is 0'): Recommender.from_factors(torch.eye(2), torch.eye(2), ridge=0)
+
 # On disk
+
+def test_a_save_that_fails_last_puts_the_old_one_back(rec, tmp_path, monkeypatch):
+    from pathlib import Path
+    rec.save(tmp_path/'r')
+    real = Path.rename
+    monkeypatch.setattr(Path, 'rename', lambda self, to: (_ for _ in ()).throw(OSError('no')) if self.name.startswith('.r-') and not self.name.endswith('-old') else real(self, to))
+    with pytest.raises(OSError): rec.save(tmp_path/'r')
+    assert [p.name for p in tmp_path.iterdir()] == ['r'] and Recommender.load(tmp_path/'r').items == rec.items
 
 def test_the_same_list_in_a_new_process(rec, tmp_path):
     rec.save(tmp_path/'r')
