@@ -152,7 +152,9 @@ class Recommender:
 
     def _theta(self, user):
         "Factors and bias (d+1,) of one user"
-        if isinstance(user, FoldedUser): return user.theta.float()
+        if isinstance(user, FoldedUser):
+            if len(user.theta) != self.item_factors.shape[1]+1: raise ValueError(f'a user with {len(user.theta)-1} factors, the items have {self.item_factors.shape[1]}: folded in elsewhere')
+            return user.theta.float()
         r = self._row(self._user_row, 'user', user)
         return torch.cat([self.user_factors[r], self.user_bias[r:r+1]])
 

@@ -274,3 +274,7 @@ def test_a_recommender_can_be_evaluated(rec, table):
     test = table[1000:]
     found = evaluate(rec, test[test.user.isin(rec.users)], table[:1000], k=5)
     assert found.ndcg.between(0, 1).all() and len(found) == test.user[test.user.isin(rec.users)].nunique()
+
+def test_a_user_folded_in_elsewhere_is_refused(rec):
+    stranger = Recommender.from_factors(torch.eye(2), torch.eye(2)).fold_in({0: 1.})
+    with pytest.raises(ValueError, match='2 factors, the items have 4'): rec.recommend(stranger)
