@@ -279,6 +279,9 @@ class Recommender:
             if name not in ratings.columns: raise ValueError(f'no column {name!r}; there are: {", ".join(map(str, ratings.columns))}')
             if ratings[name].isna().any(): raise ValueError(f'column {name!r} is empty (NaN) in {ratings[name].isna().sum():,} rows')
         new = pd.DataFrame({'user': ratings[user].map(_plain), 'item': ratings[item].map(_plain), 'rating': ratings[rating].astype(float)}).drop_duplicates(['user', 'item'], keep='last')
+        for name,ids in (('user', self.users), ('item', self.items)):
+            other = next((v for v in map(_plain, new[name].unique()) if ids and type(v) is not type(ids[0])), None)
+            if other is not None: raise ValueError(f'{name} {other!r} is of type {type(other).__name__}, the known {name}s are of type {type(ids[0]).__name__}: 7 and "7" would be two')
         res = Recommender(self.user_factors, self.item_factors, self.users, self.items, self.user_bias, self.item_bias, self.y_range, self.titles, None, self.ridge)
         res._ratings,res.trained = {u: dict(r) for u,r in self._ratings.items()},self.trained
         res._remember(new)

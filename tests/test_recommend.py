@@ -152,41 +152,41 @@ def test_explain_is_what_leaving_out_does(rec):
 
 def test_update(rec):
     old = {u: rec.recommend(u, k=3).item.tolist() for u in rec.users[:2]}
-    news = pd.DataFrame({'user': ['new', 'new', rec.users[3], rec.users[4]], 'movie': [rec.items[0], 'film', 'film', 'film'], 'rating': [5, 4, 5, 4.], 'title': ['One', 'Film', 'Film', 'Film']})
+    news = pd.DataFrame({'user': ['new', 'new', rec.users[3], rec.users[4]], 'movie': [rec.items[0], 999, 999, 999], 'rating': [5, 4, 5, 4.], 'title': ['One', 'Film', 'Film', 'Film']})
     later = rec.update(news)
-    assert 'new' in later.users and 'film' in later.items and later.titles['film'] == 'Film' and 'new' not in rec.users and 'film' not in rec.items
-    assert not {rec.items[0], 'film'} & set(later.recommend('new', k=100).item)
+    assert 'new' in later.users and 999 in later.items and later.titles[999] == 'Film' and 'new' not in rec.users and 999 not in rec.items
+    assert not {rec.items[0], 999} & set(later.recommend('new', k=100).item)
     assert torch.equal(later.user_factors[:3], rec.user_factors[:3]) and not torch.equal(later.user_factors[3], rec.user_factors[3])
     assert {u: rec.recommend(u, k=3).item.tolist() for u in rec.users[:2]} == old
     again = later.update(news.assign(rating=1.))
     assert not torch.equal(again.item_factors[-1], later.item_factors[-1]) and again.trained == rec.trained
-    assert again._ratings['new'] == {rec.items[0]: 1., 'film': 1.} and again.predict(['new'], [rec.items[0]]) < later.predict(['new'], [rec.items[0]])
+    assert again._ratings['new'] == {rec.items[0]: 1., 999: 1.} and again.predict(['new'], [rec.items[0]]) < later.predict(['new'], [rec.items[0]])
 
 def test_update_refuses(rec):
-    with pytest.raises(ValueError, match="no column 'movie'"): rec.update(pd.DataFrame({'user': [1], 'film': [1], 'rating': [1.]}))
+    with pytest.raises(ValueError, match="no column 'movie'"): rec.update(pd.DataFrame({'user': [1], 999: [1], 'rating': [1.]}))
     with pytest.raises(ValueError, match='NaN'): rec.update(pd.DataFrame({'user': ['a'], 'movie': [1], 'rating': [np.nan]}))
     with pytest.raises(ValueError, match='ratings from 9'): rec.update(pd.DataFrame({'user': ['a'], 'movie': [1], 'rating': [9.]}))
 
 def test_piece_by_piece_comes_near_at_once(rec, tmp_path):
     "Also when it was saved in between; not the same, since those who rated were folded in anew after each piece"
-    news = pd.DataFrame({'user': [*rec.users[:4], 'new'], 'movie': 'film', 'rating': [5., 4., 1., 2., 3.]})
+    news = pd.DataFrame({'user': [*rec.users[:4], 'new'], 'movie': 999, 'rating': [5., 4., 1., 2., 3.]})
     at_once,piece = rec.update(news),rec
     for k in range(len(news)):
         piece = piece.update(news[k:k+1])
         piece.save(tmp_path/'r')
         piece = Recommender.load(tmp_path/'r')
     assert torch.allclose(at_once.item_factors[-1], piece.item_factors[-1], atol=.05) and piece.trained == rec.trained
-    assert np.allclose(at_once.predict(rec.users[:1]+['new'], ['film']*2), piece.predict(rec.users[:1]+['new'], ['film']*2), atol=.5)
+    assert np.allclose(at_once.predict(rec.users[:1]+['new'], [999]*2), piece.predict(rec.users[:1]+['new'], [999]*2), atol=.5)
 
 def test_update_with_nothing_to_go_by(rec):
     "An item rated by newcomers alone stays unknown, until somebody rates it whom training has met"
-    later = rec.update(pd.DataFrame({'user': ['new', 'new'], 'movie': ['film', rec.items[0]], 'rating': [5., 4.]}))
-    with pytest.raises(ValueError, match="item 'film'"): later.predict(['new'], ['film'])
-    assert 'film' in later.update(pd.DataFrame({'user': rec.users[:1], 'movie': ['film'], 'rating': [4.]})).items
+    later = rec.update(pd.DataFrame({'user': ['new', 'new'], 'movie': [999, rec.items[0]], 'rating': [5., 4.]}))
+    with pytest.raises(ValueError, match='item 999'): later.predict(['new'], [999])
+    assert 999 in later.update(pd.DataFrame({'user': rec.users[:1], 'movie': [999], 'rating': [4.]})).items
     with pytest.raises(ValueError, match='NaN or infinite'): rec.update(pd.DataFrame({'user': ['a'], 'movie': [rec.items[0]], 'rating': [np.inf]}))
 
 def test_the_last_of_two_ratings_counts(rec):
-    once,twice = (rec.update(pd.DataFrame({'user': rec.users[:1]*len(r), 'movie': 'film', 'rating': r})) for r in ([1.], [5., 1.]))
+    once,twice = (rec.update(pd.DataFrame({'user': rec.users[:1]*len(r), 'movie': 999, 'rating': r})) for r in ([1.], [5., 1.]))
     assert torch.equal(once.item_factors, twice.item_factors)
 
 def test_what_does_not_fit_is_refused_at_once():
@@ -278,3 +278,7 @@ def test_a_recommender_can_be_evaluated(rec, table):
 def test_a_user_folded_in_elsewhere_is_refused(rec):
     stranger = Recommender.from_factors(torch.eye(2), torch.eye(2)).fold_in({0: 1.})
     with pytest.raises(ValueError, match='2 factors, the items have 4'): rec.recommend(stranger)
+
+def test_update_refuses_ids_of_another_type(rec):
+    with pytest.raises(ValueError, match="user 7 is of type int, the known users are of type str"): rec.update(pd.DataFrame({'user': [7], 'movie': rec.items[:1], 'rating': [3.]}))
+    with pytest.raises(ValueError, match="item .1. is of type str"): rec.update(pd.DataFrame({'user': ['a'], 'movie': ['1'], 'rating': [3.]}))
