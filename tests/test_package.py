@@ -174,7 +174,8 @@ def test_wheel_in_an_empty_environment(pandas, empty_env, tmp_path, path):
 def test_workflows(name):
     "They parse, pin what they use, may write no more than they must, and run commands that there are"
     flow = yaml.safe_load((ROOT/'.github'/'workflows'/f'{name}.yaml').read_text(encoding='utf-8'))
-    assert flow['permissions']['contents'] == 'read'
+    assert flow['permissions'] == {'contents': 'read'} and flow['concurrency']['group'] and all(job['timeout-minutes'] for job in flow['jobs'].values())
+    for job in flow['jobs'].values(): assert 'permissions' not in job or not any('run' in s for s in job['steps'])      # who may write runs no code of ours
     targets = re.findall(r'(?m)^([\w./-]+):', (ROOT/'Makefile').read_text(encoding='utf-8'))
     steps = [s for job in flow['jobs'].values() for s in job['steps']]
     for s in steps:
