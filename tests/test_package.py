@@ -148,7 +148,7 @@ FIRST_CELLS = '''
 import json, os, sys
 for name in sys.argv[1:]:
     cells = ["".join(c["source"]) for c in json.load(open(name, encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
-    last = next((i for i,s in enumerate(cells) if "read_ratings(" in s), 5)     # as far as the first that reads data
+    last = next((i for i,s in enumerate(cells) if "read_ratings(" in s and "def read_ratings" not in s), 6)     # as far as the first that reads data
     world = {"__name__": "__main__", "get_ipython": lambda: "a shell that is not Colab's"}
     for source in cells[:last+1]: exec(compile(source, name, "exec"), world)
     print(os.path.basename(name), "begins well")
