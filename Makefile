@@ -27,6 +27,7 @@ lab: .venv/.installed      ## open the course in JupyterLab
 prepare: .venv/.installed  ## after a change: export the modules, store the outputs, clean; CHAPTER='03 04' stores those alone
 	.venv/bin/python -m collab_nb.course --addresses
 	.venv/bin/nbdev-export
+	.venv/bin/python -m collab_nb.masters
 	COLLAB_NB_SCOREBOARD=$(CURDIR)/collab_nb/scoreboard.json COLLAB_NB_IMAGES=$(CURDIR)/nbs/images .venv/bin/python -m collab_nb.course --store $(CHAPTER)
 	.venv/bin/nbdev-clean
 	.venv/bin/python -c 'from collab_nb.scoreboard import draw_scoreboard; draw_scoreboard("nbs/images/scoreboard.png")'

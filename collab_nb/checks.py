@@ -142,7 +142,10 @@ class _Run:
     "What came of one answer on one case: a value or an error, what it printed, and which of its inputs it changed"
     def __init__(self, value=None, error=None, printed='', changed=None): self.value,self.error,self.printed,self.changed = value,error,printed,changed
 
-    def same(self, other, tol):
+    def same(self,
+        other, # Another run
+        tol, # What numbers may differ by
+    ):
         "Did the two come to the same?"
         if self.error is None and other.error is None: return _difference(self.value, other.value, tol) is None and _difference(other.value, self.value, tol) is None
         return type(self.error) is type(other.error) and _words(self.error) == _words(other.error)
@@ -183,27 +186,37 @@ class Exercise:
 
     # What the writer says of it, as decorators
 
-    def answer(self, f):
+    def answer(self,
+        f, # The answer
+    ):
         "Decorator of the answer, a function or a class"
         self.reference = f
         return f
 
-    def value(self, f):
+    def value(self,
+        f, # A function without parameters
+    ):
         "Decorator of a function without parameters whose result is the answer; what is left under its name is the result"
         self.reference,self.is_value = f,True
         return f()
 
-    def spec(self, f):
+    def spec(self,
+        f, # A function of a case
+    ):
         "Decorator of the specification: what is wanted in a case"
         self._spec = f
         return f
 
-    def cases(self, f):
+    def cases(self,
+        f, # A function of a generator
+    ):
         "Decorator of a function of an `np.random.Generator` that gives a small random case, a tuple"
         self._cases = f
         return f
 
-    def observe(self, f):
+    def observe(self,
+        f, # A function of an answer and the parts of a case
+    ):
         "Decorator of a function of an answer and a case: what of the answer is compared; by default what it returns, or the value"
         self._observe = f
         return f
@@ -232,7 +245,9 @@ class Exercise:
         if self._given: return self._given.strip('\n')
         return f'{self.name} = ...' if self.is_value else _blank(_bare(inspect.getsource(self.reference)))
 
-    def untouched(self, answer):
+    def untouched(self,
+        answer, # A function, class or value
+    ):
         "Is `answer` still the blank?"
         if answer is None or answer is ...: return True
         if self.is_value:
@@ -244,13 +259,18 @@ class Exercise:
         mine = {k: _fingerprint(f.__code__) for k,f in mine.items() if inspect.isfunction(f)}
         return mine == _functions(compile(self.blank, '<blank>', 'exec'))
 
-    def case(self, seed):
+    def case(self,
+        seed, # Its number
+    ):
         "The case number `seed`"
         return tuple(self._cases(np.random.default_rng(seed))) if self._cases else ()
 
-    def run(self, answer, seed, case=None):
+    def run(self,
+        answer, # A function, class or value
+        seed, # The number of the case
+    ):
         "Try `answer` on the case number `seed`"
-        given = self.case(seed) if case is None else case
+        given = self.case(seed)
         mine,out = deepcopy(given),io.StringIO()
         try:
             with _undisturbed(seed), redirect_stdout(out):
@@ -259,17 +279,23 @@ class Exercise:
         changed = next((i for i,(a,b) in enumerate(zip(mine, given)) if isinstance(b, (np.ndarray, torch.Tensor, pd.DataFrame, pd.Series, list, dict, set)) and _difference(a, b, 0)), None)
         return _Run(value, printed=out.getvalue(), changed=changed)
 
-    def wanted(self, seed):
+    def wanted(self,
+        seed, # The number of the case
+    ):
         "What is right in the case number `seed`"
         with _undisturbed(seed): return self._spec(*deepcopy(self.case(seed)))
 
-    def names(self, n):
+    def names(self,
+        n, # How many there are
+    ):
         "The names of the `n` parts of a case"
         f,skip = (self._observe, 1) if self._observe else (self.reference, 0)
         names = [p.name for p in inspect.signature(f).parameters.values()][skip:]
         return names if len(names) == n else [f'input {i+1}' for i in range(n)]
 
-    def describe(self, case):
+    def describe(self,
+        case, # What `case` gives
+    ):
         "A case in lines of text"
         if self.inputs: return self.inputs(*case)
         return '\n'.join(f'{name} = {_value(x)}' for name,x in zip(self.names(len(case)), case))

@@ -146,7 +146,8 @@ def run_notebook(
         if on_cell: on_cell(done, len(code), cell)
 
     with tempfile.TemporaryDirectory() as profile:
-        env = {**os.environ, 'PYTHONHASHSEED': '0', 'IPYTHONDIR': profile, 'MPLBACKEND': 'module://matplotlib_inline.backend_inline', **(env or {})}
+        progress = Path(profile)/'progress.json'      # what a reader solved is not touched
+        env = {**os.environ, 'PYTHONHASHSEED': '0', 'IPYTHONDIR': profile, 'COLLAB_NB_PROGRESS': str(progress), 'MPLBACKEND': 'module://matplotlib_inline.backend_inline', **(env or {})}
         client = NotebookClient(nb, timeout=timeout, kernel_name='python3', kernel_manager_class=_ThisPython, on_cell_start=start,
                                 record_timing=False, resources={'metadata': {'path': str(path.absolute().parent)}})
         try: client.execute(env=env)
@@ -245,7 +246,9 @@ class _Renderer(IPythonRenderer):
     def latex_environment(self, name, body): return tex2mathml(rf'\begin{{{name}}}{body}\end{{{name}}}', 'block')
     def block_html(self, html):  return super().block_html(re.sub(r'(?<![$\\])\$([^$\n]+)\$', lambda m: tex2mathml(m[1], 'inline'), html))
     def block_mermaidjs(self, code): return f'<pre><code>{self.escape_html(code)}</code></pre>'
-    def link(self, text, url, title=None): return super().link(text, re.sub(r'^([\w-]+)\.ipynb(?=#|$)', r'\1.html', url), title)
+    def link(self, text, url, title=None):
+        if url.startswith('exercises/'): url = f'../nbs/{url}'     # these are to be opened in Jupyter, not read
+        return super().link(text, re.sub(r'^([\w-]+)\.ipynb(?=#|$)', r'\1.html', url), title)
 
 class _Exporter(HTMLExporter):
     @pass_context
@@ -414,7 +417,8 @@ def main(args=None):
         if opts.addresses:
             for p in write_addresses(): print(f'addresses written to {p}')
         if opts.store is not None:
-            paths = sorted(Path('nbs').glob('*.ipynb'), key=lambda p: (not p.name.startswith('91'), p.name))     # the chapters read the scoreboard
+            every = [p for folder in ('.', 'masters', 'exercises') for p in (Path('nbs')/folder).glob('*.ipynb')]
+            paths = sorted(every, key=lambda p: (not p.name.startswith('91'), p.name))     # the chapters read the scoreboard
             store_outputs([p for name in opts.store for p in _choose(paths, name)] or paths)
         if not opts.addresses and opts.store is None: run_course(opts.chapter)
     except (ChapterError, ValueError) as e: sys.exit(str(e))

@@ -43,15 +43,16 @@ class LessonPage(Processor):
     def begin(self):
         "Settle what depends on the notebook, and give each picture its text"
         cfg = get_config()
-        self.base = f'{cfg.doc_host}{cfg.doc_baseurl}/'
-        self.lesson = bool(_chapter.match(Path(self.nb.path_).stem))
+        path = Path(self.nb.path_)
+        self.base,self.up = f'{cfg.doc_host}{cfg.doc_baseurl}/','../' * (path.parent.name in ('exercises', 'masters'))
+        self.lesson = bool(_chapter.match(path.stem))
         for cell,below in zip(self.nb.cells, [*self.nb.cells[1:], None]):
             if cell.cell_type == 'code' and _has_picture(cell) and (alt := _caption(below)): cell.source = f'#| fig-alt: "{alt.replace(chr(34), chr(39))}"\n{cell.source}'
 
     def _relative(self, text):
         "Links within the site without its address, so that they work in any place; what a chapter exports is described in `api.html`"
         chapters = 'data|baselines|factors|dot_product|bias|weight_decay|embedding|interpret|recommend|evaluate|deep'
-        return re.sub(rf'\({re.escape(self.base)}(?:({chapters})(?=\.html#))?', lambda m: '(api' if m[1] else '(', text)
+        return re.sub(rf'\({re.escape(self.base)}(?:({chapters})(?=\.html#))?', lambda m: f'({self.up}api' if m[1] else f'({self.up}', text)
 
     def cell(self,
         cell, # A cell as nbdev's processors leave it
@@ -102,9 +103,12 @@ def _without_numbers(
     cache:Path, # Folder of the prepared notebooks
 )->dict: # {new name: old name}
     "Call 00_data.ipynb data.ipynb, and so on, as Quarto calls the pages: nbdev's links count on it"
-    names = {p.name[3:]: p.name for p in sorted(cache.glob('[0-9][0-9]_*.ipynb'))}
-    for new,old in names.items(): (cache/old).rename(cache/new)
-    for p in [*cache.glob('*.ipynb'), cache/'_quarto.yml']:
+    names = {}
+    for p in sorted(cache.rglob('[0-9][0-9]_*.ipynb')):
+        new = p.with_name(p.name[3:])
+        names[new.relative_to(cache).as_posix()] = p.relative_to(cache).as_posix()
+        p.rename(new)
+    for p in [*cache.rglob('*.ipynb'), cache/'_quarto.yml']:
         p.write_text(re.sub(r'\b[0-9][0-9]_(\w+\.ipynb)', r'\1', p.read_text(encoding='utf-8')), encoding='utf-8')
     return names
 
@@ -124,7 +128,7 @@ def build_site(
     for css in made.rglob('*.css'): css.write_text(re.sub(r'@import url\(https://[^)]*\);?', '', css.read_text(encoding='utf-8')), encoding='utf-8')     # fonts from the network
     for p in made.rglob('*.html'):
         page = offline_math(p.read_text(encoding='utf-8'))
-        page = re.sub(r'(/nbs/)(\w+\.ipynb)"', lambda m: f'{m[1]}{names.get(m[2], m[2])}"', page)     # "View source" on GitHub, where the numbers are
+        page = re.sub(r'(/nbs/)((?:\w+/)?\w+\.ipynb)"', lambda m: f'{m[1]}{names.get(m[2], m[2])}"', page)     # "View source" on GitHub, where the numbers are
         p.write_text(re.sub(r'<pre(?=[ >])', '<pre tabindex="0"', page), encoding='utf-8')     # long lines can be scrolled with keys, too
     if out.exists(): shutil.rmtree(out)
     shutil.move(made, out)

@@ -15,10 +15,11 @@ from axe_playwright_python.sync_playwright import Axe
 
 from conftest import ROOT
 
-NOTEBOOKS = sorted(p.stem for p in (ROOT/'nbs').glob('*.ipynb'))
+NBS = ROOT/'nbs'
+NOTEBOOKS = sorted(p.relative_to(NBS).with_suffix('').as_posix() for folder in ('.', 'exercises', 'masters') for p in (NBS/folder).glob('*.ipynb'))
 PICTURES = {p: (ROOT/'nbs'/f'{p}.ipynb').read_text(encoding='utf-8').count('"image/png": ') for p in NOTEBOOKS}
 OFTEN = ('tour', '03_dot_product')
-PAGES = [re.sub(r'^\d\d_', '', p) for p in NOTEBOOKS]
+PAGES = [re.sub(r'(^|/)\d\d_', r'\1', p) for p in NOTEBOOKS if not p.startswith('masters')]
 
 # The site
 

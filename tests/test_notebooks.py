@@ -16,11 +16,15 @@ from collab_nb.course import compare_outputs, run_notebook
 from collab_nb.scoreboard import read_scoreboard
 from conftest import ROOT
 
-NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
-CHAPTERS = [p for p in NOTEBOOKS if p.name < '90']
-MODULES = ['baselines', 'bias', 'course', 'data', 'deep', 'dot_product', 'embedding', 'evaluate', 'factors', 'figures', 'interpret', 'loader', 'recommend', 'scoreboard', 'site', 'sources', 'synth', 'weight_decay']
+NBS = ROOT/'nbs'
+TOP,MASTERS,EXERCISES = (sorted((NBS/folder).glob('*.ipynb')) for folder in ('.', 'masters', 'exercises'))
+NOTEBOOKS = TOP + MASTERS + EXERCISES
+CHAPTERS = [p for p in TOP if p.name < '90']
+MODULES = ['baselines', 'bias', 'checks', 'course', 'data', 'deep', 'dot_product', 'embedding', 'evaluate', 'factors', 'figures', 'interpret', 'loader', 'masters', 'recommend', 'scoreboard', 'site', 'sources', 'synth', 'weight_decay']
 
-every_notebook = pytest.mark.parametrize('nb_path', NOTEBOOKS, ids=lambda p: p.stem)
+def name_of(p): return str(p.relative_to(NBS).with_suffix(''))
+
+every_notebook = pytest.mark.parametrize('nb_path', NOTEBOOKS, ids=name_of)
 every_chapter = pytest.mark.parametrize('nb_path', CHAPTERS, ids=lambda p: p.stem)
 
 def read(p): return nbformat.read(p, as_version=4)
@@ -28,12 +32,12 @@ def code(nb): return [c for c in nb.cells if c.cell_type == 'code' and c.source.
 def prose(nb): return [c for c in nb.cells if c.cell_type == 'markdown']
 def directives(c): return set(re.findall(r'^#\|\s*(\w+)', c.source, flags=re.M))
 
-@pytest.mark.parametrize('nb_path', [p for p in NOTEBOOKS if p.stem != '91_scoreboard'], ids=lambda p: p.stem)
+@pytest.mark.parametrize('nb_path', [p for p in NOTEBOOKS if p.stem != '91_scoreboard'], ids=name_of)
 def test_runs_and_agrees_with_what_is_stored(nb_path):
     "One run in a process of its own answers both questions: does it run, and do its numbers still hold"
     fresh = run_notebook(nb_path)
     assert compare_outputs(read(nb_path), fresh) == []
-    if nb_path.stem == '03_dot_product':
+    if nb_path == NBS/'03_dot_product.ipynb':
         for nb,most in ((read(nb_path), 0.6), (fresh, 0.75)):     # the second on a machine that may be busy
             text = ''.join(o.text for c in code(nb) if 'timing' in directives(c) for o in c.outputs)
             assert float(re.search(r'rating_dls .* (\S+) times the first', text)[1]) <= most, text
@@ -68,9 +72,9 @@ def test_the_library_is_in_step(tmp_path):
     for name in ('nbs', 'collab_nb'): shutil.copytree(ROOT/name, tmp_path/name, ignore=shutil.ignore_patterns('__pycache__', '.ipynb_checkpoints'))
     for name in ('pyproject.toml', 'settings.ini', 'README.md'): shutil.copy(ROOT/name, tmp_path)
     subprocess.run([sys.executable, '-c', 'from nbdev.export import nb_export; from nbdev.doclinks import nbdev_export; nbdev_export()'], cwd=tmp_path, check=True)
-    for p in sorted(ROOT.glob('collab_nb/*')):
-        if p.is_file(): assert p.read_bytes() == (tmp_path/'collab_nb'/p.name).read_bytes(), f'{p.name}: run make prepare'
-    assert {p.name for p in (tmp_path/'collab_nb').glob('*.py')} == {p.name for p in ROOT.glob('collab_nb/*.py')}
+    for p in sorted(ROOT.glob('collab_nb/**/*')):
+        if p.is_file() and p.suffix != '.pyc': assert p.read_bytes() == (tmp_path/p.relative_to(ROOT)).read_bytes(), f'{p.name}: run make prepare'
+    assert {p.relative_to(tmp_path) for p in (tmp_path/'collab_nb').rglob('*.py')} == {p.relative_to(ROOT) for p in ROOT.glob('collab_nb/**/*.py')}
 
 @every_notebook
 def test_imports_stand_alone(nb_path):
@@ -87,7 +91,7 @@ def numbers(text):
         text = re.sub(drop, ' ', text)
     return re.findall(r'\d[\d,.]*\d|\d', text)
 
-@pytest.mark.parametrize('nb_path', [p for p in NOTEBOOKS if p.stem != 'index'], ids=lambda p: p.stem)     # the numbers there are those of chapters
+@pytest.mark.parametrize('nb_path', [p for p in TOP+MASTERS if p.stem != 'index'], ids=name_of)     # the numbers there are those of chapters; blank notebooks have their masters' prose
 def test_prose_names_only_numbers_that_a_cell_asserts(nb_path):
     nb = read(nb_path)
     asserted = ' '.join(line for c in code(nb) for line in c.source.splitlines() if re.search(r'assert|test_eq|test_close|test_fail|set_seed|bs=|^stars|^def |\bEpoch', line))
@@ -105,7 +109,7 @@ def test_each_picture_has_words(nb_path):
         after = next((d for d in cells[i+1:] if d.cell_type == 'markdown'), None)
         assert after is not None and re.match(r'\*[^*\n][^*]*\*', after.source), c.source
 
-@pytest.mark.parametrize('nb_path', [p for p in NOTEBOOKS if p.stem != 'index'], ids=lambda p: p.stem)
+@pytest.mark.parametrize('nb_path', [p for p in NOTEBOOKS if p.stem != 'index'], ids=name_of)
 def test_installs_on_colab_and_only_there(nb_path):
     first = code(read(nb_path))[0].source
     asked = []
@@ -149,7 +153,7 @@ def test_anatomy(nb_path):
 @every_notebook
 def test_links_between_notebooks(nb_path):
     for c in prose(read(nb_path)):
-        for target in re.findall(r'\]\(([\w/]+\.ipynb)', c.source): assert (nb_path.parent/target).exists(), target
+        for target in re.findall(r'\]\(([\w./]+\.ipynb)', c.source): assert (nb_path.parent/target).exists(), target
 
 def functions():
     "Every public function and class of the library, and their public methods"

@@ -124,7 +124,7 @@ print("trained under pandas", pd.__version__)
 '''
 
 # What runs with the library alone; the course runner, the site and the library's pages need what carers install
-READ = sorted(p for p in (ROOT/'nbs').glob('*.ipynb') if p.stem not in ('index', 'api', '92_course', '97_site'))
+READ = sorted(p for folder in ('.', 'exercises') for p in (ROOT/'nbs'/folder).glob('*.ipynb') if p.stem not in ('index', 'api', '92_course', '97_site', '98_masters'))
 
 @pytest.fixture(scope='module')
 def empty_env(tmp_path_factory):
@@ -156,9 +156,9 @@ for name in sys.argv[1:]:
 
 def test_notebooks_begin_without_a_clone(empty_env, tmp_path, path):
     "As on Colab after its first cell: the wheel is there, the repository is not"
-    for p in READ: shutil.copy(p, tmp_path)
+    shutil.copytree(ROOT/'nbs', tmp_path/'nbs')
     env = {k: v for k,v in os.environ.items() if k not in ('PYTHONPATH', 'VIRTUAL_ENV')} | {'COLLAB_NB_DATA': str(path), 'MPLBACKEND': 'agg'}
-    out = run(empty_env, '-c', FIRST_CELLS, *(p.name for p in READ), cwd=tmp_path, env=env)
+    out = run(empty_env, '-c', FIRST_CELLS, *(p.relative_to(ROOT/'nbs') for p in READ), cwd=tmp_path/'nbs', env=env)
     assert out.count('begins well') == len(READ)
 
 @pytest.mark.parametrize('pandas', ['as required', '2.2.*'])

@@ -12,14 +12,16 @@ import collab_nb.all
 from collab_nb.site import COVERS, cover
 from conftest import ROOT
 
-NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
+NBS = ROOT/'nbs'
+NOTEBOOKS = sorted(NBS.glob('*.ipynb'))
+PUBLISHED = NOTEBOOKS + sorted(NBS.glob('exercises/*.ipynb'))     # the masters hold the answers
 
-def page_name(stem): return re.sub(r'^\d\d_', '', stem) + '.html'
+def page_name(path): return re.sub(r'(^|/)\d\d_', r'\1', path.relative_to(NBS).with_suffix('.html').as_posix())
 
 @pytest.fixture(scope='module')
-def pages(site): return {p.name: BeautifulSoup(p.read_text(encoding='utf-8'), 'html.parser') for p in sorted(site.glob('*.html'))}
+def pages(site): return {p.relative_to(site).as_posix(): BeautifulSoup(p.read_text(encoding='utf-8'), 'html.parser') for p in sorted(site.rglob('*.html'))}
 
-def test_every_notebook_has_a_page(pages): assert set(pages) == {page_name(p.stem) for p in NOTEBOOKS}
+def test_every_notebook_has_a_page(pages): assert set(pages) == {page_name(p) for p in PUBLISHED}
 
 def test_titles_and_descriptions(pages):
     titles = [soup.title.text for soup in pages.values()]
@@ -35,10 +37,11 @@ def broken(site, pages):
             for el in soup.find_all(tag, attrs={attr: True}):
                 url = urlsplit(el[attr])
                 if url.scheme or url.netloc: continue
-                target = site/unquote(url.path) if url.path else site/name
+                target = ((site/name).parent/unquote(url.path)).resolve() if url.path else site/name
                 if target.is_dir(): target /= 'index.html'
+                key = target.relative_to(site.resolve()).as_posix() if target.is_relative_to(site.resolve()) else name
                 if not target.exists(): yield f'{name}: {el[attr]} is not there'
-                elif url.fragment and target.name in pages and not pages[target.name].find(id=unquote(url.fragment)): yield f'{name}: {el[attr]} has no such place'
+                elif url.fragment and key in pages and not pages[key].find(id=unquote(url.fragment)): yield f'{name}: {el[attr]} has no such place'
 
 def test_no_broken_link_anchor_or_picture(site, pages): assert list(broken(site, pages)) == []
 
@@ -72,7 +75,7 @@ def test_lessons_show_their_code(site):
 def test_links_to_the_source(site):
     "They name files of the repository, and lines where the thing is defined"
     places,paths = {},set()
-    for p in site.glob('*.html'):
+    for p in site.rglob('*.html'):
         for path,line in re.findall(r'https://github\.com/[\w-]+/collab_nb/blob/main/([\w./-]+)(?:#L(\w+))?"', p.read_text(encoding='utf-8')):
             assert (ROOT/path).exists(), (p.name, path)
             paths.add(path)
@@ -99,7 +102,7 @@ def test_the_landing_page_leads_to_every_chapter():
 
 def test_the_menus_name_every_notebook():
     text = (ROOT/'nbs'/'_quarto.yml').read_text(encoding='utf-8')
-    for p in NOTEBOOKS: assert p.stem == 'index' or re.search(rf'(?m)- {p.name}$', text), p.name
+    for p in PUBLISHED: assert p.stem == 'index' or re.search(rf'(?m)- {p.relative_to(NBS).as_posix()}$', text), p.name
 
 def test_addresses_are_those_of_the_settings():
     cfg = ConfigParser(delimiters=['='])
