@@ -70,7 +70,7 @@ def _difference(got, want, tol=1e-4):
         return f'the index is `{_short(list(got.index))}`, wanted is `{_short(list(want.index))}`'
     if (b := _array(want)) is not None:
         a = _array(got)
-        if a is None: return f'wanted is {_kind(want)} of numbers, yours is {_kind(got)}: `{_short(got)}`'
+        if a is None: return f'wanted is {_kind(want) + " of numbers" if b.ndim else "a number"}, yours is {_kind(got)}: `{_short(got)}`'
         return _array_difference(a, b, tol)
     if isinstance(want, _nested):
         if not isinstance(got, (*_nested, np.ndarray, torch.Tensor)): return f'wanted are {len(want)} things one after another, yours is {_kind(got)}'

@@ -102,6 +102,18 @@ def _spoilt(node):
     if isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float)):
         yield 'value', not node.value if isinstance(node.value, bool) else {0: 1, 1: 0}.get(node.value, node.value + 1)
     if isinstance(node, ast.Attribute) and node.attr in _names: yield 'attr', _names[node.attr]
+    if isinstance(node, ast.Call):
+        for i in range(len(node.keywords)): yield 'keywords', node.keywords[:i] + node.keywords[i+1:]     # an argument forgotten
+        if len(node.args) == 2 and not any(isinstance(a, ast.Starred) for a in node.args): yield 'args', node.args[::-1]
+
+_modules = {'np', 'pd', 'torch', 'F', 'nn', 'math'}
+
+def _left_out(node):
+    "The name of the field of `node` in which a method or a `.T` can be forgotten, and what is left then"
+    for field,child in ast.iter_fields(node):
+        inner = child.func if isinstance(child, ast.Call) else child
+        called = isinstance(child, ast.Call) and isinstance(inner, ast.Attribute) and not (isinstance(inner.value, ast.Name) and inner.value.id in _modules) and not isinstance(node, ast.Expr)
+        if called or isinstance(child, ast.Attribute) and child.attr == 'T': yield field, inner.value
 
 def mutants(
     source:str, # Source of a function or class, without decorators
@@ -116,7 +128,7 @@ def mutants(
         return ast.unparse(copy)
     plain = ast.unparse(ast.parse(source))
     for i,node in enumerate(walk(ast.parse(source))):
-        texts = [spoil(i, lambda n: setattr(n, field, new)) for field,new in _spoilt(node)]
+        texts = [spoil(i, lambda n: setattr(n, field, new)) for field,new in (*_spoilt(node), *_left_out(node))]
         if isinstance(node, ast.UnaryOp): texts.append(spoil(i, lambda n: (setattr(n, 'op', ast.UAdd()) if isinstance(n.op, ast.USub) else setattr(n, 'operand', ast.UnaryOp(n.op, n.operand)))))
         for field in ('body', 'orelse'):      # a statement left out, the docstring and the last of its kind apart
             for k,s in enumerate(getattr(node, field, []) if isinstance(getattr(node, field, []), list) else []):
