@@ -327,22 +327,25 @@ class Card:
         detail:str='', # Lines of code or values, set as they are
         picture:str|None=None, # A PNG in base64
         folded:str='', # The words to click on where the detail is folded away
-    ): self.kind,self.head,self.said,self.detail,self.picture,self.folded = kind,head,[s for s in said if s],detail,picture,folded
+    ):
+        "Paragraphs that are empty are left out; `below` holds those that come last"
+        self.kind,self.head,self.said,self.detail,self.picture,self.folded,self.below = kind,head,[s for s in said if s],detail,picture,folded,[]
 
     def __repr__(self):
         sign,_ = _LOOK[self.kind]
         lines = [f'{sign} {self.kind.capitalize()}: {self.head}', *self.said]
-        return '\n'.join(lines + ([textwrap.indent(self.detail, '    ')] if self.detail else []))
+        return '\n'.join([*lines, *([textwrap.indent(self.detail, '    ')] if self.detail else []), *self.below])
 
     def _repr_html_(self):
         sign,colour = _LOOK[self.kind]
-        body = ''.join(f'<div style="margin-top:.35em">{_marked(s)}</div>' for s in self.said)
+        def paragraphs(texts): return ''.join(f'<div style="margin-top:.35em">{_marked(t)}</div>' for t in texts)
+        body = paragraphs(self.said)
         if self.picture: body += f'<img alt="Two pictures side by side: what is wanted, and yours" style="max-width:100%;margin-top:.5em" src="data:image/png;base64,{self.picture}">'
         if self.detail:
             detail = f'<pre style="margin:.5em 0 0 0;background:transparent;color:inherit;overflow-x:auto">{html.escape(self.detail, quote=False)}</pre>'
             body += f'<details style="margin-top:.35em"><summary style="cursor:pointer">{html.escape(self.folded)}</summary>{detail}</details>' if self.folded else detail
         return (f'<div style="border-left:5px solid {colour};background:{colour}1c;padding:.5em .9em;margin:.2em 0;line-height:1.45;max-width:60em">'
-                f'<b>{sign} {self.kind.capitalize()}</b> · <code>{html.escape(self.head)}</code>{body}</div>')
+                f'<b>{sign} {self.kind.capitalize()}</b> · <code>{html.escape(self.head)}</code>{body}{paragraphs(self.below)}</div>')
 
 class Verdict(Card):
     "What `check` says; true where the answer is right"
@@ -438,7 +441,7 @@ def diagnose(
     foreseen = next(((m, seen) for f,m,seen in ex.wrongs if all(r.same(ex.run(f() if ex.is_value else f, s), ex.tol) for s,r in zip(seeds, runs))), None)
     said = _explain(run.error) if run.error else [apart[bad][0].upper() + apart[bad][1:] + '.']
     if foreseen: said = [foreseen[0], *said[:1], *([f'You are not the first: {foreseen[1]}'] if foreseen[1] else [])]
-    detail = ex.describe(case) if case else ''
+    detail = 'On this input:\n' + textwrap.indent(ex.describe(case), '  ') if case else ''
     if not run.error: detail += f'\nwanted: {_value(wanted[bad])}\nyours:  {_value(run.value)}' if not ex.is_value or ex._observe else ''
     picture = _drawing(ex.picture, wanted[bad], run.value) if ex.picture and not run.error else None
     return Verdict('not yet', ex.name, said, (detail + _printed(run)).strip('\n'), picture)
@@ -520,8 +523,8 @@ def check(
     else: _passed.discard(name)
     entry,notice = _note(name, tries=lambda n: n+1, state=lambda s: 'right' if verdict or s == 'right' else 'not yet')     # what was right once stays so
     left = len(ex.hints) - entry['hints']
-    if not verdict: verdict.said.append(f"Stuck? `hint('{name}')`" + (' says more.' if left > 0 else f" has said all it knows; `solution('{name}')` shows the answer."))
-    if notice: verdict.said.append(notice)
+    if not verdict: verdict.below.append(f"Stuck? `hint('{name}')`" + (' says more.' if left > 0 else f" has said all it knows; `solution('{name}')` shows the answer."))
+    if notice: verdict.below.append(notice)
     return verdict
 
 def hint(

@@ -32,8 +32,8 @@ def _help(ex):
     "The cell below a check"
     n = len(ex.hints)
     hint,answer = f"# hint('{ex.name}')",f"# solution('{ex.name}')"
-    said = 'a hint' if n == 1 else f'{["", "", "two", "three"][n]} hints, each says more'
-    return f'{hint.ljust(len(answer))}     # {said}: take the first # of the line away and run this cell\n{answer}     # the answer, folded, for when you have tried'
+    said = ['one hint', 'two hints, one by one', 'three hints, one by one'][n-1]
+    return f'{hint.ljust(len(answer))}     # {said}: take away the first # and run\n{answer}     # the answer, folded'
 
 def learner_notebook(
     master:nbformat.NotebookNode, # A solved notebook, whose module has been exported

@@ -155,7 +155,7 @@ class TestProgress:
         (tmp_path/'file').write_text('')
         monkeypatch.setenv('COLLAB_NB_PROGRESS', str(tmp_path/'file'/'progress.json'))
         verdict = check(self.ex.name, wrongs(self.ex)[0][0])
-        assert verdict.state == 'not yet' and any('cannot be' in s for s in verdict.said)
+        assert verdict.state == 'not yet' and any('cannot be' in s for s in verdict.below)
         assert repr(progress()) and repr(hint(self.ex.name)).count('1 of')
         assert '1 of' not in repr(hint(self.ex.name)).splitlines()[1][:4] or len(self.ex.hints) == 1      # the next hint, from memory
 
