@@ -119,7 +119,7 @@ def build_site(
     from smalldocs.site import build
     out = Path(out).absolute()
     refresh_quarto_yml()
-    cache = proc_nbs(force=True, n_workers=1)
+    cache = proc_nbs(force=True, n_workers=1, skip_folder_re='^([_.]|masters$)')     # the masters hold the answers
     names = _without_numbers(cache)
     site = build(cache, quiet=True)
     wrong = [str(w) for w in site.warnings if not any(key in str(w) for key in _known)]
