@@ -60,22 +60,28 @@ def _frame_difference(got, want, tol):
     for what,a,b in (('columns', list(got.columns), list(want.columns)), ('rows (its index)', list(got.index), list(want.index))):
         if a != b: return f'the {what} are `{_short(a)}`, wanted are `{_short(b)}`'
     for i,c in enumerate(want.columns):
-        if d := _difference(got.iloc[:,i].tolist(), want.iloc[:,i].tolist(), tol): return f'column `{c}`: {d}'
+        for k,x,y in zip(want.index, got.iloc[:,i].tolist(), want.iloc[:,i].tolist()):
+            if d := _difference(x, y, tol): return f'column `{c}`, row `{k}`: {d}'
 
-def _difference(got, want, tol=1e-4):
+def _difference(got, want, tol=1e-4, parts=None):
     "How `got` departs from `want`, in words, or `None` where they are the same"
     if got is ... or got is None and want is not None: return f'it gives back `{got}`' + (', so a `return` may be missing' if got is None else '')
     if isinstance(want, pd.DataFrame): return _frame_difference(got, want, tol)
     if isinstance(want, pd.Series) and isinstance(got, pd.Series) and list(got.index) != list(want.index):
         return f'the index is `{_short(list(got.index))}`, wanted is `{_short(list(want.index))}`'
+    if isinstance(want, pd.Series) and isinstance(got, pd.Series) and _array(want) is not None and _array(got) is not None:
+        bad = next((k for k,x,y in zip(want.index, _array(got), _array(want)) if not np.isclose(x, y, rtol=tol, atol=tol, equal_nan=True)), None)
+        return None if bad is None else f'for `{bad}` it is `{_number(got[bad])}`, wanted is `{_number(want[bad])}`'
+    if isinstance(got, pd.DataFrame): return f'wanted is {_kind(want)}, yours is a DataFrame'
     if (b := _array(want)) is not None:
         a = _array(got)
         if a is None: return f'wanted is {_kind(want) + " of numbers" if b.ndim else "a number"}, yours is {_kind(got)}: `{_short(got)}`'
         return _array_difference(a, b, tol)
     if isinstance(want, _nested):
+        def part(i): return parts[i] if parts and i < len(parts) else f'part {i+1} of {len(want)}'
         if not isinstance(got, (*_nested, np.ndarray, torch.Tensor)): return f'wanted are {len(want)} things one after another, yours is {_kind(got)}'
         if len(got) != len(want): return f'wanted are {len(want)} things, yours are {len(got)}'
-        return next((f'part {i+1} of {len(want)}: {d}' for i,(x,y) in enumerate(zip(got, want)) if (d := _difference(x, y, tol))), None)
+        return next((f'{part(i)}: {d}' for i,(x,y) in enumerate(zip(got, want)) if (d := _difference(x, y, tol))), None)
     if isinstance(want, dict):
         if not isinstance(got, dict): return f'wanted is a dict, yours is {_kind(got)}'
         if set(got) != set(want): return f'the keys are `{_short(list(got))}`, wanted are `{_short(list(want))}`'
@@ -171,6 +177,7 @@ class Exercise:
         tol:float=1e-4, # What a number may differ by, absolute and relative
         in_place:bool=False, # May the answer change what it is given?
         inputs=None, # A function of a case that describes it; by default its parts are printed
+        parts:list|None=None, # What the things are that are compared, where they are several
     ):
         "Files itself under its name. Raises a `ValueError` where something is out of order"
         if not name.isidentifier(): raise ValueError(f'{name!r} cannot be the name of an answer; use letters, digits and _')
@@ -178,7 +185,7 @@ class Exercise:
         if not 1 <= len(hints) <= 3 or isinstance(hints, str): raise ValueError(f'{name}: hints are a list of one to three texts')
         if name in _EXERCISES and _EXERCISES[name].chapter != chapter: raise ValueError(f'{name} is an exercise of {_EXERCISES[name].chapter} already')
         self.name,self.chapter,self.title,self.level,self.minutes,self.why,self.buys,self.hints = name,chapter,title,level,minutes,why,buys,hints
-        self._given,self.picture,self.n_cases,self.tol,self.in_place,self.inputs = blank,picture,n_cases,tol,in_place,inputs
+        self._given,self.picture,self.n_cases,self.tol,self.in_place,self.inputs,self.parts = blank,picture,n_cases,tol,in_place,inputs,parts
         self.reference = self._spec = self._cases = self._observe = None
         self.is_value,self.wrongs = False,[]
         _EXERCISES[name] = self
@@ -296,8 +303,9 @@ class Exercise:
         if self.inputs: return self.inputs(*case)
         return '\n'.join(f'{name} = {_value(x)}' for name,x in zip(self.names(len(case)), case))
 
-def _value(x):
-    "A value for a learner to read; a table on lines of its own"
+def _value(x, parts=None):
+    "A value for a learner to read; a table on lines of its own, and each of several `parts` with its name"
+    if parts and isinstance(x, tuple) and len(x) == len(parts): return '\n' + '\n'.join(f'    {p}: {_value(o)}' for p,o in zip(parts, x))
     if isinstance(x, (pd.DataFrame, pd.Series)): text = x.to_string(max_rows=12)
     elif isinstance(x, torch.Tensor): text = np.array2string(x.detach().numpy(), precision=4, threshold=80, separator=', ')
     elif isinstance(x, np.ndarray): text = np.array2string(x, precision=4, threshold=80, separator=', ')
@@ -372,8 +380,8 @@ def _drawing(kind, want, got):
 _MEANINGS = [
     (r'NotImplementedError', 'a method that the class needs is missing or has another name; PyTorch calls `forward`'),
     (r"unexpected keyword argument '(\w+)'", r'there is no parameter `\1`; look at its spelling'),
-    (r'missing \d+ required positional', 'fewer values are handed over than the function wants; has the signature changed, or is a `self` missing?'),
-    (r'takes .* positional arguments? but', 'more values are handed over than the function wants; has the signature changed, or is a `self` missing?'),
+    (r'missing \d+ required positional', 'fewer values are handed over than the function wants; has its signature changed, or is a `self` missing'),
+    (r'takes .* positional arguments? but', 'more values are handed over by position than the function takes; name them, as in `index=...`, or is a `self` missing'),
     (r'cannot assign module before Module.__init__', '`super().__init__()` must be the first line of `__init__`'),
     (r'size of tensor a|could not be broadcast|mat1 and mat2|shapes .* not aligned|must match the size|inconsistent tensor size', 'two shapes do not fit; print the `.shape` of both sides'),
     (r'Dimension out of range|axis \d+ is out of bounds', 'the tensor has fewer dimensions than you count; dimensions count from 0'),
@@ -403,7 +411,7 @@ def _explain(error):
     here = [f for f in traceback.extract_tb(error.__traceback__) if f.line and 'site-packages' not in f.filename and not f.filename.startswith(ours)]
     line = f' in the line `{here[-1].line}`' if here else ''
     means = next((m.expand(then) for pattern,then in _MEANINGS if (m := re.search(pattern, last))), None)
-    return [f'Your code stopped{line} with `{last[:300].replace("`", "")}`.', f'That usually means: {means}.' if means else 'The last line says what was wrong; print what goes into the line.']
+    return [f'Your code stopped{line} with `{last[:300].replace("`", "")}`.', f'That usually means: {means}.' if means else 'The message says what was wrong; print what goes into that line.']
 
 # %% ../nbs/90_checks.ipynb #90-028
 def _printed(run):
@@ -427,7 +435,7 @@ def diagnose(
     if why := _expects_code(ex, answer): return Verdict('not yet', ex.name, [why])
     seeds = range(ex.n_cases if ex._cases else 1)
     runs,wanted = [ex.run(answer, s) for s in seeds],[ex.wanted(s) for s in seeds]
-    apart = [r.error or _difference(r.value, w, ex.tol) for r,w in zip(runs, wanted)]
+    apart = [r.error or _difference(r.value, w, ex.tol, ex.parts) for r,w in zip(runs, wanted)]
     bad = next((s for s in seeds if apart[s]), None)
     if bad is None:
         changed = next((r.changed for r in runs if r.changed is not None), None)
@@ -438,7 +446,7 @@ def diagnose(
     said = _explain(run.error) if run.error else [apart[bad][0].upper() + apart[bad][1:] + '.']
     if foreseen: said = [foreseen[0], *said[:1], *([f'You are not the first: {foreseen[1]}'] if foreseen[1] else [])]
     detail = 'On this input:\n' + textwrap.indent(ex.describe(case), '  ') if case else ''
-    if not run.error: detail += f'\nwanted: {_value(wanted[bad])}\nyours:  {_value(run.value)}' if not ex.is_value or ex._observe else ''
+    if not run.error: detail += f'\nwanted: {_value(wanted[bad], ex.parts)}\nyours:  {_value(run.value, ex.parts)}' if not ex.is_value or ex._observe else ''
     picture = _drawing(ex.picture, wanted[bad], run.value) if ex.picture and not run.error else None
     return Verdict('not yet', ex.name, said, (detail + _printed(run)).strip('\n'), picture)
 
