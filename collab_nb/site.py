@@ -51,6 +51,7 @@ class LessonPage(Processor):
 
     def _relative(self, text):
         "Links within the site without its address, so that they work in any place; what a chapter exports is described in `api.html`"
+        text = re.sub(rf'\[([^\]]*)\]\({re.escape(self.base)}masters/[^)]*\)', r'\1', text)     # the answers have no page
         chapters = 'data|baselines|factors|dot_product|bias|weight_decay|embedding|interpret|recommend|evaluate|deep'
         return re.sub(rf'\({re.escape(self.base)}(?:({chapters})(?=\.html#))?', lambda m: f'({self.up}api' if m[1] else f'({self.up}', text)
 
