@@ -102,7 +102,7 @@ def test_the_landing_page_leads_to_every_chapter():
 
 def test_the_menus_name_every_notebook():
     text = (ROOT/'nbs'/'_quarto.yml').read_text(encoding='utf-8')
-    for p in PUBLISHED: assert p.stem == 'index' or re.search(rf'(?m)- {p.relative_to(NBS).as_posix()}$', text), p.name
+    for p in PUBLISHED: assert p.stem == 'index' or re.search(rf'(?m)(- |href: ){p.relative_to(NBS).as_posix()}$', text), p.name
 
 def test_addresses_are_those_of_the_settings():
     cfg = ConfigParser(delimiters=['='])
