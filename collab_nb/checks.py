@@ -448,7 +448,8 @@ def diagnose(
     detail = 'On this input:\n' + textwrap.indent(ex.describe(case), '  ') if case else ''
     if not run.error: detail += f'\nwanted: {_value(wanted[bad], ex.parts)}\nyours:  {_value(run.value, ex.parts)}' if not ex.is_value or ex._observe else ''
     picture = _drawing(ex.picture, wanted[bad], run.value) if ex.picture and not run.error else None
-    return Verdict('not yet', ex.name, said, (detail + _printed(run)).strip('\n'), picture)
+    detail = (detail + _printed(run)).strip('\n')
+    return Verdict('not yet', ex.name, said, detail, picture, 'Show the input, what is wanted, and yours' if picture or detail.count('\n') > 15 else '')
 
 # %% ../nbs/90_checks.ipynb #90-038
 _format = 1

@@ -127,3 +127,37 @@ def test_run_all_in_jupyterlab(browser, lab, name):
         context.close()
         for k in json.load(urllib.request.urlopen(f'{lab}/api/sessions')):     # the next notebook gets the machine for itself
             urllib.request.urlopen(urllib.request.Request(f'{lab}/api/sessions/{k["id"]}', method='DELETE'))
+
+def test_an_exercise_answers_back(browser, lab):
+    "As a learner does it: run the blank notebook, type a wrong answer, ask for a hint, type the right one"
+    context = browser.new_context(viewport={'width': 1100, 'height': 1400})
+    page = context.new_page()
+    def settle():
+        for _ in range(200):
+            time.sleep(.3)
+            if all_idle(lab): return
+    try:
+        page.goto(f'{lab}/lab/tree/nbs/exercises/01_baselines.ipynb?reset')
+        page.wait_for_selector('.jp-NotebookPanel .jp-Cell', timeout=60_000)
+        settle()
+        cells = page.locator('.jp-CodeCell')
+        texts = page.locator('.jp-CodeCell .cm-content').all_inner_texts()
+        blank,asked,helped = (cells.nth(next(i for i,t in enumerate(texts) if t.startswith(start))) for start in ('def damped_mean', "check('damped_mean'", "# hint('damped_mean'"))
+        def run(cell, text=None, shows=None):
+            cell.locator('.cm-content').click()
+            if text:
+                page.keyboard.press('ControlOrMeta+A')
+                page.keyboard.insert_text(text)
+            page.keyboard.press('Control+Enter')
+            if shows: cell.locator('.jp-OutputArea', has_text=shows).wait_for(timeout=60_000)
+            else: settle()
+        for i in range(next(i for i,t in enumerate(texts) if t.startswith('def damped_mean')) + 1): run(cells.nth(i))
+        run(asked, shows='Not attempted')
+        run(blank, 'def damped_mean(ratings, mean, damping): return (ratings.sum() + damping*mean) / len(ratings)')
+        run(asked, shows='count below the line, too')
+        run(helped, "hint('damped_mean')", shows='1 of 2')
+        run(blank, 'def damped_mean(ratings, mean, damping): return (ratings.sum() + damping*mean) / (len(ratings) + damping)')
+        run(asked, shows='✔ Right')
+    finally:
+        context.close()
+        for k in json.load(urllib.request.urlopen(f'{lab}/api/sessions')): urllib.request.urlopen(urllib.request.Request(f'{lab}/api/sessions/{k["id"]}', method='DELETE'))
