@@ -371,6 +371,7 @@ def _drawing(kind, want, got):
                 a,both = _array(value),[_array(want), _array(got)]
                 ax.imshow(a if a.ndim == 2 else a.reshape(1, -1), aspect='auto', vmin=min(np.nanmin(b) for b in both), vmax=max(np.nanmax(b) for b in both))
             ax.set_title(title)
+            for axis in (ax.xaxis, ax.yaxis)[:2 * (kind == 'matrix')]: axis.get_major_locator().set_params(integer=True)     # rows and columns are counted
         out = io.BytesIO()
         fig.savefig(out, format='png', dpi=80)
         return base64.b64encode(out.getvalue()).decode()
