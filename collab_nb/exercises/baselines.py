@@ -60,15 +60,16 @@ def _one(ratings, mean, damping): return (ratings.sum() + mean) / (len(ratings) 
 # %% ../../nbs/masters/01_baselines.ipynb #x01-013
 offsets = Exercise('two_offsets', chapter='01_baselines', title='Film offsets, then user offsets', level=2, minutes=12,
     why='Whoever watches only masterpieces is not generous: choice must be taken out before generosity is measured.',
-    buys='This is the floor of the course, in six lines; the first model that the course trains does not reach it.',
+    buys='This is the floor of the course; the first model that the course trains does not reach it.',
     hints=['Keep a Series of what is left, one number a row. It begins with the ratings minus their mean, and each step takes something away from it.',
            '`left.groupby(ratings.movie)` gives the sums and the counts of each film. An offset belongs to a film, `left` to a row: how do you bring the offset to the rows?',
-           '`ratings.movie.map(films)` says for each row the offset of its film. Subtract it from what is left, and group what remains by user.'])
+           '`ratings.movie.map(films)` says for each row the offset of its film. Subtract it from what is left, and group what remains by user.'],
+    parts=['The mean', 'Film offsets', 'User offsets'])
 
 @offsets.answer
 def two_offsets(
     ratings:pd.DataFrame, # `user`, `movie`, `rating`; a row for each rating
-    damping:float, # Imaginary ratings for each film and for each user
+    damping:float, # Imaginary ratings for each film and for each user; 0 or more
 )->tuple: # (mean, film offsets by id, user offsets by id)
     "The mean, damped film offsets, and damped user offsets of what the films leave"
     mean = ratings.rating.mean()
@@ -103,8 +104,8 @@ def _slow(ratings, damping):
 def _by_id(answer, ratings, damping):
     res = answer(ratings, damping)
     if not isinstance(res, (tuple, list)) or len(res) != 3: return res
-    mean,films,users = res
-    return mean,pd.Series(films, dtype=float).sort_index(),pd.Series(users, dtype=float).sort_index()     # in any order
+    def sort(x): return pd.Series(x).sort_index() if isinstance(x, (pd.Series, dict)) or isinstance(x, (list, np.ndarray)) and np.ndim(x) == 1 else x
+    return res[0],*map(sort, res[1:])     # in any order
 
 def _offset(left, ids, damping): return left.groupby(ids).sum() / (left.groupby(ids).size() + damping)
 
@@ -141,6 +142,40 @@ def _by_label(ratings, damping):
     left = ratings.rating - ratings.rating.mean()
     films = _offset(left, ratings.movie, damping)
     return ratings.rating.mean(),films,_offset(left - films, ratings.user, damping)
+
+@offsets.wrong('You subtracted a Series whose index is film ids from one whose index is row labels, and pandas matched the two. Bring the offset to the rows first: which method looks up each row\'s film?')
+def _by_film_label(ratings, damping):
+    left = ratings.rating - ratings.rating.mean()
+    films = _offset(left, ratings.movie, damping)
+    left = left - films[ratings.movie]
+    return ratings.rating.mean(),films,left.groupby(ratings.user).sum() / (ratings.groupby('user').size() + damping)
+
+@offsets.wrong('What is left has lost its row labels, so that `groupby(ratings.user)` paired it with other people\'s rows.')
+def _labels_lost(ratings, damping):
+    left = ratings.rating - ratings.rating.mean()
+    films = _offset(left, ratings.movie, damping)
+    left = pd.Series(left.to_numpy() - films[ratings.movie].to_numpy())
+    return ratings.rating.mean(),films,left.groupby(ratings.user).sum() / (ratings.groupby('user').size() + damping)
+
+def _sums(x, ids, mean, damping): return (x.groupby(ids).sum() - mean) / (x.groupby(ids).size() + damping)
+
+@offsets.wrong('You took the mean away once from each film\'s sum. It has to go from each rating, before they are summed.')
+def _mean_once(ratings, damping):
+    mean = ratings.rating.mean()
+    films = _sums(ratings.rating, ratings.movie, mean, damping)
+    return mean,films,_offset(ratings.rating - mean - ratings.movie.map(films), ratings.user, damping)
+
+@offsets.wrong('You took the mean away once from each film\'s sum, and once from each user\'s. It has to go from each rating, before they are summed.')
+def _mean_once_each(ratings, damping):
+    mean = ratings.rating.mean()
+    films = _sums(ratings.rating, ratings.movie, mean, damping)
+    return mean,films,_sums(ratings.rating - ratings.movie.map(films), ratings.user, mean, damping)
+
+@offsets.wrong('These are damped means, in stars. Wanted is the offset: how far above the mean.')
+def _damped_means(ratings, damping):
+    mean = ratings.rating.mean()
+    films = _sums(ratings.rating, ratings.movie, -damping*mean, damping)
+    return mean,films,_offset(ratings.rating - ratings.movie.map(films), ratings.user, damping)
 
 # %% ../../nbs/masters/01_baselines.ipynb #x01-017
 honest = Exercise('honest_score', chapter='01_baselines', title='An honest score', level=2, minutes=12,

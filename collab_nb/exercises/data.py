@@ -63,7 +63,7 @@ def _transposed(ratings, users, movies):
 def _counts(ratings, users, movies):
     return pd.crosstab(ratings.user, ratings.movie).reindex(index=users, columns=movies)
 
-@table.wrong('Somebody asked for has no rating, or some film, and `.loc` knows only labels that are there. They should get a white row (or column), not an error.')
+@table.wrong('Somebody asked for has no rating, or some film, and square brackets and `.loc` know only labels that are there. Who is missing should get a white row (or column), not an error.')
 def _loc(ratings, users, movies):
     return ratings.pivot(index='user', columns='movie', values='rating').loc[users, movies]
 
@@ -75,6 +75,23 @@ def _whole(ratings, users, movies):
 def _isin(ratings, users, movies):
     res = ratings.pivot(index='user', columns='movie', values='rating')
     return res.loc[res.index.isin(users), res.columns.isin(movies)]
+
+@table.wrong('A film that nobody rated got 0 stars from everybody: `fill_value=0` invents opinions. Leave the column white.')
+def _zeros_in_columns(ratings, users, movies):
+    return ratings.pivot(index='user', columns='movie', values='rating').reindex(index=users).reindex(columns=movies, fill_value=0)
+
+@table.wrong('Whoever has no rating gave 0 stars to everything, and a film that nobody rated got them from everybody: `fill_value=0` invents opinions. Leave row and column white.')
+def _zeros_outside(ratings, users, movies):
+    return ratings.pivot(index='user', columns='movie', values='rating').reindex(index=users, columns=movies, fill_value=0)
+
+@table.wrong('All are there, but not in the order asked for.')
+def _sorted_ids(ratings, users, movies):
+    return ratings.pivot(index='user', columns='movie', values='rating').reindex(index=sorted(users), columns=sorted(movies))
+
+@table.wrong('Whoever has no rating is missing; they get a white row or column.')
+def _known_only(ratings, users, movies):
+    res = ratings.pivot(index='user', columns='movie', values='rating')
+    return res.loc[[u for u in users if u in res.index], [m for m in movies if m in res.columns]]
 
 # %% ../../nbs/masters/00_data.ipynb #x00-011
 empty = Exercise('emptiness', chapter='00_data', title='How empty is it?', level=1, minutes=6,
