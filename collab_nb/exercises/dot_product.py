@@ -8,9 +8,17 @@ Docs: https://your_name.github.io/collab_nb/masters/dot_product.html.md"""
 __all__ = []
 
 # %% ../../nbs/masters/03_dot_product.ipynb #x03-004
+from copy import deepcopy
+
 import numpy as np
 import torch
-from ..checks import Exercise
+from ..checks import Exercise,_difference
+
+# %% ../../nbs/masters/03_dot_product.ipynb #x03-004t
+def _tensor(res, want):
+    "`res`, or words that call themselves what it is where its numbers are right and stand in no tensor: the page computes with them"
+    if isinstance(res, torch.Tensor) or _difference(res, want): return res
+    return type(type(res).__name__, (str,), {})('the right numbers')
 
 # %% ../../nbs/masters/03_dot_product.ipynb #x03-007
 forward = Exercise('dot_ratings', chapter='03_dot_product', title='A model without a module', level=1, minutes=5,
@@ -46,6 +54,9 @@ def _by_hand(x, user_factors, movie_factors):
         ratings.append(total)
     return torch.tensor(ratings)
 
+@forward.observe
+def _ratings(answer, x, user_factors, movie_factors): return _tensor(answer(x, user_factors, movie_factors), _by_hand(x, user_factors, movie_factors))
+
 @forward.wrong('You have one number for each factor, not for each pair: the sum runs down the batch. Dimension 0 counts the pairs; what has to go is the other one.')
 def _sum_over_pairs(x, user_factors, movie_factors): return (user_factors[x[:,0]] * movie_factors[x[:,1]]).sum(dim=0)
 
@@ -67,6 +78,9 @@ def _no_sum(x, user_factors, movie_factors): return user_factors[x[:,0]] * movie
 
 @forward.wrong('The numbers are right, but stand in a column, (bs, 1). Targets are (bs,), and a column minus a row is a square.')
 def _column(x, user_factors, movie_factors): return (user_factors[x[:,0]] * movie_factors[x[:,1]]).sum(dim=1, keepdim=True)
+
+@forward.wrong('The ratings are right, but they stand in a list or an array. Wanted is a tensor: what a loss is made of.')
+def _no_tensor(x, user_factors, movie_factors): return dot_ratings(x, user_factors, movie_factors).tolist()
 
 # %% ../../nbs/masters/03_dot_product.ipynb #x03-012
 inverse = Exercise('input_for', chapter='03_dot_product', title='What a star needs', level=2, minutes=8,
@@ -108,6 +122,9 @@ def _bisect(stars, lo, hi):
             found.append(round(middle, 6))
     return torch.tensor(found)
 
+@inverse.observe
+def _inputs(answer, stars, lo, hi): return _tensor(answer(stars, lo, hi), _bisect(stars, lo, hi))
+
 @inverse.wrong('Right where a range begins at 0, and only there: the lower end is missing above the line. How far above `lo` do the stars lie?')
 def _no_lower_end(stars, lo, hi): return (stars / (hi - stars)).log()
 
@@ -129,13 +146,17 @@ def _no_log(stars, lo, hi): return (stars - lo) / (hi - stars)
 @inverse.wrong('Right inside the range, but you kept away from its ends. No finite number gets there, and that is the answer: infinity.')
 def _kept_away(stars, lo, hi): return torch.logit((stars - lo) / (hi - lo), eps=1e-6)
 
+@inverse.wrong('The inputs are right, but they stand in a list or an array. Wanted is a tensor, as `stars` is one.')
+def _no_tensor(stars, lo, hi): return input_for(stars, lo, hi).tolist()
+
 # %% ../../nbs/masters/03_dot_product.ipynb #x03-017
 step = Exercise('sgd_step', chapter='03_dot_product', title='One step by hand', level=2, minutes=12,
     why='This step, repeated for one rating after another, is the recommender that Simon Funk published during the Netflix contest.',
     buys='You could now train the model without `backward`; and you know that a user moves along the film, and the film along the user.',
     hints=['What happens to the prediction when one number of the user grows a little? It changes by the number of the film that it is multiplied with.',
            'By the chain rule: the gradient of `error**2` is `2*error` times the gradient of the error, which for the user is `movie`, and for the film is `user`.',
-           'A step is the old vector minus `lr` times its gradient. Compute both gradients from the old vectors before either of them moves.'])
+           'A step is the old vector minus `lr` times its gradient. Compute both gradients from the old vectors before either of them moves.'],
+    parts=['The new user', 'The new film'])
 
 @step.answer
 def sgd_step(
@@ -165,6 +186,11 @@ def _try_each_number(user, movie, rating, lr):
         new_user.append(u[k] - lr*(loss(moved(u, k, h), m) - loss(moved(u, k, -h), m))/(2*h))
         new_movie.append(m[k] - lr*(loss(u, moved(m, k, h)) - loss(u, moved(m, k, -h)))/(2*h))
     return torch.tensor(new_user),torch.tensor(new_movie)
+
+@step.observe
+def _vectors(answer, user, movie, rating, lr):
+    res = answer(user, movie, rating, lr)
+    return tuple(map(_tensor, res, _try_each_number(user, movie, rating, lr))) if isinstance(res, (tuple, list)) and len(res) == 2 else res
 
 @step.wrong('The step goes uphill: after it the error is larger. Either the step or the error has the wrong sign.')
 def _uphill(user, movie, rating, lr):
@@ -197,13 +223,17 @@ def _gradients(user, movie, rating, lr): return 2*(user @ movie - rating)*movie,
 @step.wrong('A step is the gradient times the learning rate; without it, you leap.')
 def _no_lr(user, movie, rating, lr): return user - 2*(user @ movie - rating)*movie,movie - 2*(user @ movie - rating)*user
 
+@step.wrong('Both steps are right, but the vectors are lists or arrays now. Wanted are tensors: the next step begins with them.')
+def _no_tensors(user, movie, rating, lr): return tuple(v.tolist() for v in sgd_step(user, movie, rating, lr))
+
 # %% ../../nbs/masters/03_dot_product.ipynb #x03-022
 heart = Exercise('overfit', chapter='03_dot_product', title='One batch by heart', level=2, minutes=12,
     why='Most faults of a model or a loop show themselves on one batch within a second; a long training only hides them.',
     buys='You have a test that takes a second, and that a model with a fault fails: run it before each long training.',
     hints=['Four things happen in each round: measure the loss, `backward`, let the optimizer `step`, and clear the gradients.',
            'Look at the shapes before you subtract. `model(x)` is (bs,) and `y` is (bs, 1): make a row of `y` first.',
-           'Inside the loop: `loss = ((model(x) - y[:,0])**2).mean()`, then `loss.backward()`, `opt.step()`, `opt.zero_grad()`, and append `loss.item()`.'],
+           'Make the optimizer before the loop and `y` a row with `y[:,0]`. In each round append `loss.item()` before the step, and call `opt.zero_grad()` before the next `backward`.'],
+    parts=['The losses', 'What the model predicts afterwards'],
     inputs=lambda model,x,y,steps,lr: f'model(x) = {[round(r, 4) for r in model(x).tolist()]}\nx = {x.tolist()}\ny = {y.tolist()}\nsteps = {steps}\nlr = {lr}')
 
 @heart.answer
@@ -236,8 +266,15 @@ def _one_batch(rng):
 
 @heart.observe
 def _losses_and_model(answer, model, x, y, steps, lr):
-    losses = answer(model, x, y, steps, lr)
-    return torch.tensor(losses) if isinstance(losses, list) else losses,model(x).detach()     # what it says, and what it did
+    want,_ = _gradient_by_hand(model, x, y, steps, lr)     # before the model moves
+    return _floats(answer(model, x, y, steps, lr), want),model(x).detach()     # what it says, and what it did
+
+def _floats(losses, want):
+    "The numbers of a list, also of one of tensors; but words where these are right, since they are no floats"
+    kind,tensors = type(losses).__name__,[losses] if isinstance(losses, torch.Tensor) else [o for o in losses if isinstance(o, torch.Tensor)] if isinstance(losses, (list, tuple)) else []
+    if isinstance(losses, (list, tuple)): losses = [o.item() if isinstance(o, torch.Tensor) and o.numel() == 1 else o for o in losses]
+    if not tensors or _difference(losses, want): return losses
+    return type(kind, (str,), {})('the right numbers, as tensors' + ' with graphs'*any(o.requires_grad for o in tensors))     # calls itself what it was
 
 @heart.spec
 def _gradient_by_hand(model, x, y, steps, lr):
@@ -252,7 +289,7 @@ def _gradient_by_hand(model, x, y, steps, lr):
             dM[m] += 2*error*U[u]/len(pairs)
         losses.append(loss)
         U,M = U - lr*dU,M - lr*dM
-    return torch.tensor(losses),torch.tensor([U[u] @ M[m] for u,m,_ in pairs])
+    return losses,torch.tensor([U[u] @ M[m] for u,m,_ in pairs])
 
 def _loop(model, x, y, steps, lr, zero=True, step=True, column=False, before=True):
     "The loop, with a fault to choose"
@@ -284,9 +321,18 @@ def _loss_outside(model, x, y, steps, lr):
         losses.append(loss.item())
     return losses
 
-@heart.wrong('`model(x)` is a row, (bs,), and `y` a column, (bs, 1): each prediction was compared with each target. Such a loss cannot sink to nothing, whatever the model.',
+@heart.wrong('One side is a row, (bs,), the other a column, (bs, 1): each prediction was compared with each target. Such a loss cannot sink to nothing, whatever the model.',
     seen='https://github.com/pytorch/pytorch/issues/16045')
 def _stretched(model, x, y, steps, lr): return _loop(model, x, y, steps, lr, column=True)
 
 @heart.wrong('Your training is right; the losses are those from **after** each step. Wanted is what was measured before it.')
 def _after(model, x, y, steps, lr): return _loop(model, x, y, steps, lr, before=False)
+
+@heart.wrong('The numbers are right, but they are tensors that still hold on to their graphs. Append `loss.item()`, a float.')
+def _with_graphs(model, x, y, steps, lr): return [torch.tensor(loss, requires_grad=True) for loss in overfit(model, x, y, steps, lr)]
+
+@heart.wrong('The numbers are right, but they are tensors. Append `loss.item()`, a float.')
+def _tensors(model, x, y, steps, lr): return [torch.tensor(loss) for loss in overfit(model, x, y, steps, lr)]
+
+@heart.wrong('The losses are right, but `model` itself has not moved: train it, not a copy.')
+def _a_copy(model, x, y, steps, lr): return overfit(deepcopy(model), x, y, steps, lr)

@@ -10,7 +10,13 @@ __all__ = []
 # %% ../../nbs/masters/02_factors.ipynb #x02-004
 import torch
 import torch.nn.functional as F
-from ..checks import Exercise
+from ..checks import Exercise,_difference
+
+# %% ../../nbs/masters/02_factors.ipynb #x02-004t
+def _tensor(res, want):
+    "`res`, or words that call themselves what it is where its numbers are right and stand in no tensor: the page computes with them"
+    if isinstance(res, torch.Tensor) or _difference(res, want): return res
+    return type(type(res).__name__, (str,), {})('the right numbers')
 
 # %% ../../nbs/masters/02_factors.ipynb #x02-008
 FILMS = {'Star Wars': [.9, .8, .2], 'Casablanca': [-.99, -.3, .8], 'Skywalker': [.98, .9, -.9]}
@@ -144,7 +150,7 @@ def _cases(rng):
     return torch.tensor(rng.permutation(ids)),n
 
 @hot.spec
-def _slow(ids, n):
+def _cell_by_cell(ids, n):
     res = torch.zeros(len(ids), n)
     for row,i in enumerate(ids.tolist()):
         for column in range(n):
@@ -153,7 +159,7 @@ def _slow(ids, n):
 
 @hot.observe
 def _usable(answer, ids, n):
-    res = answer(ids, n)
+    res = _tensor(answer(ids, n), _cell_by_cell(ids, n))
     return res @ torch.eye(n) if isinstance(res, torch.Tensor) else res     # unchanged, if it can be multiplied with a table of floats
 
 @hot.wrong('`F.one_hot` knows no strangers: -1 is not a place for it. Compare ids with column numbers instead, or treat the strangers by themselves.',
@@ -181,3 +187,6 @@ def _bool(ids, n): return ids[:,None] == torch.arange(n)
 
 @hot.wrong('This counts how often each id occurs, in one row for the whole batch. Each id gets a row of its own.')
 def _counts(ids, n): return torch.bincount(ids[ids >= 0], minlength=n).float()
+
+@hot.wrong('The numbers are right, but they stand in a list or an array. Wanted is a tensor: a product with a table needs one.')
+def _no_tensor(ids, n): return one_hot_batch(ids, n).tolist()
