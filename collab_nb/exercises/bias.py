@@ -11,13 +11,19 @@ __all__ = []
 import numpy as np
 import torch
 from torch import nn
-from ..checks import Exercise
+from ..checks import Exercise,_difference
+
+# %% ../../nbs/masters/04_bias.ipynb #x04-004t
+def _tensor(res, want):
+    "`res`, or words that call themselves what it is where its numbers are right and stand in no tensor: the page computes with them"
+    if isinstance(res, torch.Tensor) or _difference(res, want): return res
+    return type(type(res).__name__, (str,), {})('the right numbers')
 
 # %% ../../nbs/masters/04_bias.ipynb #x04-007
 repair = Exercise('BiasModel', chapter='04_bias', title='Three faults, three places to look', level=2, minutes=12,
     why='A definition is not a test: what was never run is wrong in more places than one.',
     buys='Run one batch, assert its shape, compare one rating done by hand: you have used all three nets, and each caught what the others let through.',
-    hints=['Make a small model and push one batch through it: the first fault names itself. Read the keyword letter by letter.',
+    hints=['Run `by_hand(BiasModel)`: one of the four tables is asked for a code that it does not have. What stands in its brackets, a column of `x`?',
            'What shape comes out, and what shape have the targets? The sum has to be a column while the biases are added, and a row when it leaves.',
            'Column 0 of `x` is the users, column 1 the films. Read each of the four look-ups aloud; then end with `.squeeze(1)`.'],
     blank='''
@@ -32,8 +38,8 @@ class BiasModel(nn.Module):
     def forward(self, x):
         lo,hi = self.y_range
         users,movies = self.user_factors(x[:,0]),self.movie_factors(x[:,1])
-        res = (users * movies).sum(dim=1, keedim=True)
-        res = res + self.user_bias(x[:,0]) + self.movie_bias(x[:,0])
+        res = (users * movies).sum(dim=1, keepdim=True)
+        res = res + self.user_bias(x[0]) + self.movie_bias(x[:,0])
         return lo + (hi-lo)*torch.sigmoid(res)
 ''')
 
@@ -58,15 +64,17 @@ class BiasModel(nn.Module):
 def _weights_and_pairs(rng):
     bs,n_users,n_movies = int(rng.choice([1, 2, 4])),3,5
     def table(rows, columns): return torch.tensor(rng.integers(-10, 11, (rows, columns))/10, dtype=torch.float)
-    x = np.stack([rng.integers(0, n_users, bs), rng.integers(n_users, n_movies, bs)], axis=1)     # films with codes that no user has
+    films = rng.integers(*[(0, n_users), (n_users, n_movies)][rng.integers(2)], bs)               # some batches have films with codes that no user has
+    x = np.stack([rng.integers(0, n_users, bs), films], axis=1)
     y_range = [[0, 5.5], [1, 5], [-1, 6]][rng.integers(3)]
     return torch.tensor(x),table(n_users, 2),table(n_users, 1),table(n_movies, 2),table(n_movies, 1),y_range
 
 @repair.observe
 def _ratings(answer, x, user_factors, user_bias, movie_factors, movie_bias, y_range):
     model = answer(len(user_factors), *movie_factors.shape, y_range)     # n_movies, n_factors
-    with torch.no_grad():
-        for table,w in ((model.user_factors, user_factors), (model.user_bias, user_bias), (model.movie_factors, movie_factors), (model.movie_bias, movie_bias)): table.weight.copy_(w)
+    for name,w in {'user_factors': user_factors, 'user_bias': user_bias, 'movie_factors': movie_factors, 'movie_bias': movie_bias}.items():
+        if not hasattr(model, name): return type(f'model without `{name}`', (str,), {})(f'keep {name}, by which the check sets the table')     # what it calls itself in the verdict
+        with torch.no_grad(): getattr(model, name).weight.copy_(w)
     return model(x).detach()
 
 @repair.spec
@@ -83,15 +91,29 @@ def _squeeze(model, res): return model.y_range[0] + (model.y_range[1]-model.y_ra
 def _product(model, x, **kwargs): return (model.user_factors(x[:,0]) * model.movie_factors(x[:,1])).sum(dim=1, **kwargs)
 def _biases(model, x, column=1): return model.user_bias(x[:,0]) + model.movie_bias(x[:,column])
 
-@repair.wrong('One batch finds the first fault: a keyword of `sum` is misspelt.')
-class _Keedim(BiasModel):
-    def forward(self, x): return _squeeze(self, (_product(self, x, keedim=True) + _biases(self, x)).squeeze(1))
+@repair.wrong('The fault that stops a batch is left: `x[0]` is the first pair, a user *and* a film. What are the users of all pairs?')
+class _FirstPair(BiasModel):
+    def forward(self, x): return _squeeze(self, (_product(self, x, keepdim=True) + self.user_bias(x[0]) + self.movie_bias(x[:,1])).squeeze(1))
+
+@repair.wrong('You have mended the shape. The fault that stops a batch is left, `x[0]`, and it hides another one: when a batch goes through, do one rating by hand.')
+class _FirstPairToo(BiasModel):
+    def forward(self, x): return _squeeze(self, (_product(self, x, keepdim=True) + self.user_bias(x[0]) + self.movie_bias(x[:,0])).squeeze(1))
+
+@repair.wrong('A table was asked for a code that it does not have: are users looked up with the films\' column?')
+class _FilmsCodes(BiasModel):
+    def forward(self, x): return _squeeze(self, (_product(self, x, keepdim=True) + self.user_bias(x[:,1]) + self.movie_bias(x[:,1])).squeeze(1))
+
+@repair.wrong('The check sets the tables by name and finds no `user_factors`. Keep the four names.')
+class _Renamed(nn.Module):
+    def __init__(self, n_users, n_movies, n_factors, y_range):
+        super().__init__()
+        self.users,self.movies = nn.Embedding(n_users, n_factors),nn.Embedding(n_movies, n_factors)
 
 @repair.wrong('It runs; the fault that stops it is mended. Two are left. The shape shows one; for the other, do one rating by hand.')
 class _TwoLeft(BiasModel):
     def forward(self, x): return _squeeze(self, _product(self, x, keepdim=True) + _biases(self, x, column=0))
 
-@repair.wrong('The shape is right, the numbers are not: a film gets the bias of another one. By whose codes are the biases of the films looked up?')
+@repair.wrong('The shape is right, and the numbers are not. Do one rating by hand, and compare: `by_hand(BiasModel)` runs the example of this page.')
 class _UsersCodes(BiasModel):
     def forward(self, x): return _squeeze(self, (_product(self, x, keepdim=True) + _biases(self, x, column=0)).squeeze(1))
 
@@ -99,11 +121,11 @@ class _UsersCodes(BiasModel):
 class _Column(BiasModel):
     def forward(self, x): return _squeeze(self, _product(self, x, keepdim=True) + _biases(self, x))
 
-@repair.wrong('Without `keepdim` the sum is a row, (bs,), the biases are columns, and a row plus a column is a square: everybody gets the biases of everybody. Spell it right instead of taking it out.')
+@repair.wrong('Without `keepdim` the sum is a row, (bs,), the biases are columns, and a row plus a column is a square: everybody gets the biases of everybody. Leave it in, and make a row of the column at the end.')
 class _Square(BiasModel):
     def forward(self, x): return _squeeze(self, _product(self, x) + _biases(self, x))
 
-@repair.wrong('Taking the misspelt word out stops the error and makes a square of a row and a column, (bs, bs). It was meant to say something; and two more faults wait behind it.')
+@repair.wrong('Without `keepdim` the sum is a row, and a row plus a column is a square, (bs, bs): it was no fault, so put it back. And one fault still waits behind it.')
 class _SquareToo(BiasModel):
     def forward(self, x): return _squeeze(self, _product(self, x) + _biases(self, x, column=0))
 
@@ -153,9 +175,12 @@ def _rows_and_columns(rng):
 
 @paired.observe
 def _or_refused(answer, preds, targs):
-    try: res = answer(preds, targs)
+    want = _one_after_another(preds, targs)
+    try: res = answer(preds.requires_grad_(), targs)
     except (ValueError, AssertionError) as e: return f'{type(e).__name__}, raised'
-    return f'{type(res).__name__}, returned' if isinstance(res, Exception) else res
+    if isinstance(res, Exception): return f'{type(res).__name__}, returned'
+    cut = _difference(res, want) is None and not (isinstance(res, torch.Tensor) and res.requires_grad)
+    return type(type(res).__name__, (str,), {})('the right number, from which no gradient leads back') if cut else res     # calls itself what it is
 
 @paired.spec
 def _one_after_another(preds, targs):
@@ -196,6 +221,12 @@ def _sum(preds, targs):
 def _shorter(preds, targs):
     pairs = list(zip(preds.flatten(), targs.flatten()))
     return sum((p-t)**2 for p,t in pairs)/len(pairs)
+
+@paired.wrong('The number is right, but no gradient leads back from it, so that nothing can be trained with it. A loss stays a tensor: no `.item()`, no `.detach()`.')
+def _no_gradient(preds, targs): return paired_mse(preds, targs).item()
+
+@paired.wrong('numpy knows no gradients, so a loss that is computed there can train nothing. Stay with tensors.')
+def _numpy(preds, targs): return paired_mse(torch.tensor(preds.numpy()), targs)
 
 # %% ../../nbs/masters/04_bias.ipynb #x04-016
 best = Exercise('best_bias', chapter='04_bias', title='The best bias', level=3, minutes=15,
@@ -238,6 +269,9 @@ def _vertex(movies, ratings, rest, n_movies, wd):
         found.append((below - above)/(2*(below - 2*at + above)))
     return torch.tensor(found)
 
+@best.observe
+def _biases_of_films(answer, movies, ratings, rest, n_movies, wd): return _tensor(answer(movies, ratings, rest, n_movies, wd), _vertex(movies, ratings, rest, n_movies, wd))
+
 def _by_code(movies, x, n): return torch.bincount(movies, weights=x, minlength=n)
 
 @best.wrong('These are damped means of the stars themselves. The rest of the model has said most of it already: a bias has to add only what is left over.')
@@ -268,3 +302,6 @@ def _too_short(movies, ratings, rest, n_movies, wd): return torch.bincount(movie
 
 @best.wrong('`b` is squared below the decay as well as in the errors: both give a factor 2, which goes away. One of yours has stayed.')
 def _two_stayed(movies, ratings, rest, n_movies, wd): return _by_code(movies, ratings - rest, n_movies) / (torch.bincount(movies, minlength=n_movies) + 2*wd)
+
+@best.wrong('The biases are right, but they stand in a list or an array. Wanted is a tensor, a table as the model keeps it.')
+def _no_tensor(movies, ratings, rest, n_movies, wd): return best_bias(movies, ratings, rest, n_movies, wd).tolist()
