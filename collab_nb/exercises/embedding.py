@@ -10,7 +10,13 @@ __all__ = []
 # %% ../../nbs/masters/06_embedding.ipynb #x06-004
 import numpy as np
 import torch
-from ..checks import Exercise
+from ..checks import Exercise,_difference
+
+# %% ../../nbs/masters/06_embedding.ipynb #x06-004t
+def _tensor(res, want):
+    "`res`, or words that call themselves what it is where its numbers are right and stand in no tensor: the page computes with them"
+    if isinstance(res, torch.Tensor) or _difference(res, want): return res
+    return type(type(res).__name__, (str,), {})('the right numbers')
 
 # %% ../../nbs/masters/06_embedding.ipynb #x06-007
 way_back = Exercise('table_grad', chapter='06_embedding', title='The way back', level=2, minutes=10,
@@ -72,7 +78,7 @@ movers = Exercise('rows_that_move', chapter='06_embedding', title='Who moves?', 
     why='People have taken it for a bug that rows without a gradient change; and for granted that rows without a rating stay as they were.',
     buys='You know what happens to a film in the long time between two of its ratings.',
     hints=['There are three kinds of optimizer here. For each, say in words which rows move: all of them, those of some batch, those of the last batch.',
-           'Decay decides alone: with any `wd` all rows move. Without it, momentum extends the last batch to all batches so far, since a velocity fades but does not end.',
+           'Decay decides alone: with any `wd` all rows move. Without it, ask what momentum still remembers: only the batch before, or more?',
            'Begin with `torch.zeros(n, dtype=torch.bool)` and set the right rows true; `torch.cat(batches)` are the ids of all batches.'])
 
 @movers.answer
@@ -107,6 +113,9 @@ def _ask_sgd(batches, n, mom, wd):
         opt.step()
     return (table.detach() != before).any(dim=1)
 
+@movers.observe
+def _rows(answer, batches, n, mom, wd): return _tensor(answer(batches, n, mom, wd), _ask_sgd(batches, n, mom, wd))
+
 def _set(ids, n):
     moves = torch.zeros(n, dtype=torch.bool)
     moves[ids] = True
@@ -121,13 +130,35 @@ def _no_decay(batches, n, mom, wd): return _set(torch.cat(batches) if mom > 0 el
 @movers.wrong('With momentum you let all rows move. A row that was never looked up has nothing to remember.')
 def _momentum_moves_all(batches, n, mom, wd): return torch.ones(n, dtype=torch.bool) if wd > 0 or mom > 0 else _set(batches[-1], n)
 
-@movers.wrong('Your momentum remembers one batch back. It fades, but it does not end: what was looked up in any earlier step still rolls a little.')
+@movers.wrong('Your momentum remembers one batch back. It fades by a factor a step, and is not gone after one: what was looked up in any earlier step still rolls a little.')
 def _one_step_back(batches, n, mom, wd):
     if wd > 0: return torch.ones(n, dtype=torch.bool)
     return _set(torch.cat(batches[-2:]) if mom > 0 else batches[-1], n)
 
 @movers.wrong('The decay shrinks more rows than those that were looked up so far: also those that never were.')
 def _decay_of_the_seen(batches, n, mom, wd): return _set(torch.cat(batches) if mom > 0 or wd > 0 else batches[-1], n)
+
+@movers.wrong('Without momentum nothing is remembered: plain SGD moves the rows of the last batch alone.')
+def _plain_remembers(batches, n, mom, wd): return torch.ones(n, dtype=torch.bool) if wd > 0 else _set(torch.cat(batches), n)
+
+@movers.wrong('Momentum adds the earlier batches to the last one; it does not replace it.')
+def _earlier_alone(batches, n, mom, wd):
+    if wd > 0: return torch.ones(n, dtype=torch.bool)
+    return _set(torch.cat(batches[:-1]) if mom > 0 else batches[-1], n)
+
+@movers.wrong('With neither momentum nor decay your function moves nothing; the rows of the last batch still have a gradient.')
+def _plain_rests(batches, n, mom, wd):
+    if wd > 0: return torch.ones(n, dtype=torch.bool)
+    return _set(torch.cat(batches) if mom > 0 else torch.tensor([], dtype=torch.long), n)
+
+@movers.wrong('You gave decay the effect of momentum and the other way round.')
+def _exchanged(batches, n, mom, wd): return rows_that_move(batches, n, wd, mom)
+
+@movers.wrong('With both, decay still moves every row.')
+def _momentum_first(batches, n, mom, wd): return rows_that_move(batches, n, mom, 0 if mom > 0 else wd)
+
+@movers.wrong('The values are right, but they stand in a list or an array. Wanted is a tensor.')
+def _no_tensor(batches, n, mom, wd): return rows_that_move(batches, n, mom, wd).tolist()
 
 # %% ../../nbs/masters/06_embedding.ipynb #x06-017
 begin = Exercise('start_std', chapter='06_embedding', title='How large to begin?', level=2, minutes=8,

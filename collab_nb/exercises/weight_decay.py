@@ -10,7 +10,13 @@ __all__ = []
 # %% ../../nbs/masters/05_weight_decay.ipynb #x05-004
 import numpy as np
 import torch
-from ..checks import Exercise
+from ..checks import Exercise,_difference
+
+# %% ../../nbs/masters/05_weight_decay.ipynb #x05-004t
+def _tensor(res, want):
+    "`res`, or words that call themselves what it is where its numbers are right and stand in no tensor: the page computes with them"
+    if isinstance(res, torch.Tensor) or _difference(res, want): return res
+    return type(type(res).__name__, (str,), {})('the right numbers')
 
 # %% ../../nbs/masters/05_weight_decay.ipynb #x05-007
 decoupled = Exercise('decoupled_step', chapter='05_weight_decay', title='Decay beside the memory', level=1, minutes=6,
@@ -18,7 +24,8 @@ decoupled = Exercise('decoupled_step', chapter='05_weight_decay', title='Decay b
     buys='You have the decay that fastai uses by default; the next exercise shows what it is not.',
     hints=['Two lines: first the new velocity, then the new weights. The velocity knows nothing of `wd`.',
            'The share `lr*wd` is lost by the weight as it was before the step; what the step itself adds is not shrunk.',
-           'Shrunk, a weight is `(1-lr*wd)*p`. Take `lr` times the new velocity from that.'])
+           'Shrunk, a weight is `(1-lr*wd)*p`. Take `lr` times the new velocity from that.'],
+    parts=['The new weights', 'The new velocity'])
 
 @decoupled.answer
 def decoupled_step(
@@ -50,6 +57,11 @@ def _slow_decoupled(p, grad, velocity, lr, mom, wd):
         vs.append(v)
     return torch.tensor(ps),torch.tensor(vs)
 
+@decoupled.observe
+def _both_tensors(answer, p, grad, velocity, lr, mom, wd):
+    res = answer(p, grad, velocity, lr, mom, wd)
+    return tuple(map(_tensor, res, _slow_decoupled(p, grad, velocity, lr, mom, wd))) if isinstance(res, (tuple, list)) and len(res) == 2 else res
+
 @decoupled.wrong('Your weights are right after this step, and yet this is L2: the decay sits in your velocity, so the momentum repeats it in each step to come. Keep it out of the memory.')
 def _l2_instead(p, grad, velocity, lr, mom, wd):
     velocity = mom*velocity + grad + wd*p
@@ -71,6 +83,9 @@ def _old_velocity(p, grad, velocity, lr, mom, wd): return (1-lr*wd)*p - lr*veloc
 @decoupled.wrong('You keep a velocity, and then step along the gradient alone. The weight moves along what is remembered.')
 def _gradient_alone(p, grad, velocity, lr, mom, wd): return (1-lr*wd)*p - lr*grad, mom*velocity + grad
 
+@decoupled.wrong('Both are right, but they stand in lists or arrays. Wanted are tensors: the next step begins with them.')
+def _no_tensors(p, grad, velocity, lr, mom, wd): return tuple(x.tolist() for x in decoupled_step(p, grad, velocity, lr, mom, wd))
+
 # %% ../../nbs/masters/05_weight_decay.ipynb #x05-011
 l2 = Exercise('l2_step', chapter='05_weight_decay', title='L2 that is none', level=2, minutes=7,
     why='An optimizer may promise L2 and do something else; what it does to its memory tells which.',
@@ -78,6 +93,7 @@ l2 = Exercise('l2_step', chapter='05_weight_decay', title='L2 that is none', lev
     hints=['Follow `wd` through the given code: does it ever reach `velocity`?',
            'The gradient of loss and penalty together is `grad + wd*p`. Use that wherever a gradient is asked for.',
            '`velocity` becomes `mom*velocity` plus this whole gradient; the weights then go against `velocity`, and nothing else.'],
+    parts=['The new weights', 'The new velocity'],
     blank='''
 def l2_step(
     p:torch.Tensor, # (n,) weights
@@ -117,6 +133,11 @@ def _slow_l2(p, grad, velocity, lr, mom, wd):
     velocity = torch.stack([mom*v + g for v,g in zip(velocity, w.grad)])
     return torch.stack([x - lr*v for x,v in zip(p, velocity)]),velocity
 
+@l2.observe
+def _both_tensors(answer, p, grad, velocity, lr, mom, wd):
+    res = answer(p, grad, velocity, lr, mom, wd)
+    return tuple(map(_tensor, res, _slow_l2(p, grad, velocity, lr, mom, wd))) if isinstance(res, (tuple, list)) and len(res) == 2 else res
+
 @l2.wrong('This is the given code in other words: the weights are right after this step, but the velocity has not heard of the penalty, so it is decoupled decay. What belongs to the loss belongs to its gradient.')
 def _beside_the_memory(p, grad, velocity, lr, mom, wd):
     velocity = mom*velocity + grad
@@ -141,6 +162,9 @@ def _squares(p, grad, velocity, lr, mom, wd):
 def _lr_twice(p, grad, velocity, lr, mom, wd):
     velocity = mom*velocity + grad + lr*wd*p
     return p - lr*velocity, velocity
+
+@l2.wrong('Both are right, but they stand in lists or arrays. Wanted are tensors: the next step begins with them.')
+def _no_tensors(p, grad, velocity, lr, mom, wd): return tuple(x.tolist() for x in l2_step(p, grad, velocity, lr, mom, wd))
 
 # %% ../../nbs/masters/05_weight_decay.ipynb #x05-017
 shrink = Exercise('wd_that_leaves', chapter='05_weight_decay', title='What a film loses that nobody rates', level=2, minutes=6,
