@@ -855,6 +855,7 @@ summary = Exercise('hunt_summary', chapter='bug_hunt', title='The worse result t
     why='The training loss falls in every table; whether anything was learned stands in the other column.',
     buys='Three numbers tell a better model from one that only knows its rows by heart.',
     hints=['Which of the two columns speaks about rows that the model has not seen?', '`.min()`, `.iloc[-1]`, and a difference of two last values.'],
+    parts=['Best validation loss', 'Last validation loss', 'Gap at the end'],
     blank='''
 def hunt_summary(
     run:pd.DataFrame, # `train` and `valid`: losses, a row for each epoch
@@ -880,7 +881,7 @@ def _cases(rng):
 def _slow(run):
     best = train = valid = None
     for train,valid in zip(run.train, run.valid): best = valid if best is None or valid < best else best
-    return best,valid,valid-train
+    return np.array(best),np.array(valid),np.array(valid-train)     # arrays, so that a verdict names the part
 
 @summary.wrong('The gap is right. The other two still stand in the column of rows that the model was fitted to: these fall whatever happens.', seen='https://forums.fast.ai/t/lesson-4-advanced-discussion/30319?page=7')
 def _train(run): return run.train.min(),run.train.iloc[-1],run.valid.iloc[-1] - run.train.iloc[-1]
@@ -1167,6 +1168,7 @@ turn = Exercise('hunt_turn', chapter='bug_hunt', title='Which epoch was that?', 
     why='Whoever trains "two epochs, as the table said" stops one too early.',
     buys='The label for finding the row, the count for training again: each where it belongs.',
     hints=['The lowest loss of all, wherever it stands.', '`np.argmin` gives a position, counted from 0. How many epochs are there from 0 up to and with it?'],
+    parts=['The label', 'Epochs trained'],
     blank='''
 def hunt_turn(
     valid:list, # Validation losses, one an epoch
@@ -1193,7 +1195,7 @@ def _slow(valid):
     best,trained = 0,1
     for i,loss in enumerate(valid):
         if loss < valid[best]: best,trained = i,i+1
-    return best,trained
+    return np.array(best),np.array(trained)     # arrays, so that a verdict names the part
 
 @turn.wrong('The label is right. Epochs 0 to `n` are one more than `n`: count them.')
 def _same(valid): return int(np.argmin(valid)),int(np.argmin(valid))

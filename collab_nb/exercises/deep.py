@@ -11,7 +11,13 @@ __all__ = []
 import numpy as np
 import torch
 import torch.nn.functional as F
-from ..checks import Exercise
+from ..checks import Exercise,_difference
+
+# %% ../../nbs/masters/10_deep.ipynb #x10-004t
+def _tensor(res, want):
+    "`res`, or words that call themselves what it is where its numbers are right and stand in no tensor: the page computes with them"
+    if isinstance(res, torch.Tensor) or _difference(res, want): return res
+    return type(type(res).__name__, (str,), {})('the right numbers')
 
 # %% ../../nbs/masters/10_deep.ipynb #x10-007
 halves = Exercise('half_star_loss', chapter='10_deep', title='Half stars', level=2, minutes=7,
@@ -70,7 +76,8 @@ fans = Exercise('stars_and_fans', chapter='10_deep', title='The star and the fan
     buys='You can choose after the training what a list is sorted by; a model of one number has chosen before.',
     hints=['Logits are no probabilities yet. Which function makes them so, and along which dimension must they sum to 1?',
            'Column 0 belongs to one star. The expected rating is the sum of stars times probabilities: `probs @ torch.arange(1., 6)`.',
-           'Four stars are column 3. The chance of four or more is the sum of two columns.'])
+           'Four stars are column 3. The chance of four or more is the sum of two columns.'],
+    parts=['The expected stars', 'The chance of four or more'])
 
 @fans.answer
 def stars_and_fans(
@@ -122,8 +129,8 @@ def _five_only(logits):
 net = Exercise('net_rating', chapter='10_deep', title='A net by hand', level=2, minutes=10,
     why='Many errors in nets are errors of shape, and the worst of them raise nothing.',
     buys='You have the forward pass of `CollabNet`, and of most nets that recommend anything.',
-    hints=['Side by side means along the columns: `(bs, du)` and `(bs, dm)` become `(bs, du+dm)`. Print shapes as you go.',
-           'The hidden layer is `torch.relu(rows @ w1 + b1)`, the output `hidden @ w2 + b2`, of shape `(bs, 1)`.',
+    hints=['Side by side means along the columns: `(bs, du)` and `(bs, dm)` become `(bs, du+dm)`. `torch.cat` does it; say along which `dim`. Print shapes as you go.',
+           'The hidden layer is `torch.relu(rows @ w1 + b1)`. The output is built in the same way, without the bend: which shape has it?',
            'Take the last dimension away, and only that one: `.squeeze(1)`. Then `5.5*torch.sigmoid(...)`.'])
 
 @net.answer
@@ -143,7 +150,7 @@ def net_rating(
 # %% ../../nbs/masters/10_deep.ipynb #x10-018
 @net.cases
 def _weights(rng):
-    bs,du,dm,h = int(rng.choice([1, 1, 2, 3])),2,3,4
+    bs,du,dm,h = int(rng.choice([1, 1, 2, 3])),2,int(rng.choice([1, 3])),4
     return tuple(torch.tensor(rng.normal(size=s).round(1), dtype=torch.float32) for s in ((bs, du), (bs, dm), (du+dm, h), (h,), (h, 1), (1,)))
 
 @net.spec
@@ -157,7 +164,10 @@ def _unit_by_unit(users, movies, w1, b1, w2, b2):
         res.append(5.5/(1 + np.exp(-out)))
     return torch.tensor(res)
 
-@net.wrong('You add users and films. That asks for rows of one length and mixes them for good; side by side, each number keeps its own weight.')
+@net.observe
+def _stars(answer, users, movies, w1, b1, w2, b2): return _tensor(answer(users, movies, w1, b1, w2, b2), _unit_by_unit(users, movies, w1, b1, w2, b2))
+
+@net.wrong('Users and films do not go together number by number: `+` and `*` want rows of one length. They stand side by side (`cat`), so that each number keeps its own weight.')
 def _added(users, movies, w1, b1, w2, b2): return 5.5*torch.sigmoid(torch.relu((users+movies) @ w1 + b1) @ w2 + b2).squeeze(1)
 
 @net.wrong('You put the films below the users, as further ratings. They belong beside them: look at the `dim` of `cat`.')
@@ -174,3 +184,21 @@ def _squeezed_flat(users, movies, w1, b1, w2, b2): return net_rating(users, movi
 
 @net.wrong('There is no bend between your layers. Two linear layers on end are one linear layer, which can only add a user\'s part and a film\'s.', seen='https://github.com/dmlc/mxnet-notebooks/issues/5')
 def _no_bend(users, movies, w1, b1, w2, b2): return 5.5*torch.sigmoid((torch.cat([users, movies], dim=1) @ w1 + b1) @ w2 + b2).squeeze(1)
+
+@net.wrong('Number by number does not go here: a layer is a matrix product, `@`. Each hidden unit has a weight for each of the numbers side by side.')
+def _times(users, movies, w1, b1, w2, b2): return 5.5*torch.sigmoid(torch.relu(torch.cat([users, movies], dim=1) * w1 + b1) @ w2 + b2).squeeze(1)
+
+@net.wrong('Your ratings lie between 0 and 1: a sigmoid ends there. Stretch it to the stars.')
+def _bare(users, movies, w1, b1, w2, b2): return net_rating(users, movies, w1, b1, w2, b2)/5.5
+
+@net.wrong('`b1` is not in it: each hidden unit has a bias, which is added before negative numbers become zero.')
+def _no_b1(users, movies, w1, b1, w2, b2): return net_rating(users, movies, w1, 0*b1, w2, b2)
+
+@net.wrong('`b2` is not in it: the output has a bias, too, which is added before the sigmoid.')
+def _no_b2(users, movies, w1, b1, w2, b2): return net_rating(users, movies, w1, b1, w2, 0*b2)
+
+@net.wrong('Add `b1` before negative numbers become zero.')
+def _bend_first(users, movies, w1, b1, w2, b2): return 5.5*torch.sigmoid((torch.relu(torch.cat([users, movies], dim=1) @ w1) + b1) @ w2 + b2).squeeze(1)
+
+@net.wrong('The stars are right, but they stand in a list or an array. Wanted is a tensor: a loss compares it with ratings.')
+def _no_tensor(users, movies, w1, b1, w2, b2): return net_rating(users, movies, w1, b1, w2, b2).tolist()

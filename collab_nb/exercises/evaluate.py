@@ -18,7 +18,8 @@ pairs = Exercise('paired_gain', chapter='09_evaluate', title='In pairs', level=1
     buys='Two numbers to print beside every claim that one model is better than another.',
     hints=['Begin with the differences, seed by seed. What is `nan` in either is `nan` in the difference.',
            '`gain[~np.isnan(gain)]` keeps the pairs.',
-           'The standard error is `gain.std(ddof=1)/len(gain)**.5`.'])
+           'The standard error is `gain.std(ddof=1)/len(gain)**.5`.'],
+    parts=['The mean gain', 'Its standard error'])
 
 @pairs.answer
 def paired_gain(
@@ -44,7 +45,7 @@ def _cases(rng):
 def _slow(old, new):
     gains = [a-b for a,b in zip(old, new) if a == a and b == b]      # nan is not equal to itself
     mean = sum(gains)/len(gains)
-    return mean,(sum((g-mean)**2 for g in gains)/(len(gains)-1)/len(gains))**.5
+    return np.array(mean),np.array((sum((g-mean)**2 for g in gains)/(len(gains)-1)/len(gains))**.5)     # arrays, so that a verdict names the part
 
 def _gain(old, new): return (old-new)[~np.isnan(old-new)]
 
@@ -253,7 +254,8 @@ everybody = Exercise('precision_recall', chapter='09_evaluate', title='Everybody
     buys='You know what the columns of an evaluation stand for, down to the users who are not in it.',
     hints=['First throw out the pairs of a list and an empty `held_out`.',
            'The hits of one user: `len(set(listed[:k]) & set(films))`.',
-           'For each user hits/k and hits/len(films); then the means of both over the users who are left.'])
+           'For each user hits/k and hits/len(films); then the means of both over the users who are left.'],
+    parts=['The mean precision', 'The mean recall'])
 
 @everybody.answer
 def precision_recall(
@@ -283,7 +285,7 @@ def _slow(lists, held_out, k):
         for place,film in enumerate(listed):
             if place < k and film in films: hits += 1
         precision,recall,users = precision + hits/k,recall + hits/len(films),users+1
-    return precision/users,recall/users
+    return np.array(precision/users),np.array(recall/users)     # arrays, so that a verdict names the part
 
 def _each(lists, held_out, k): return [(len(set(l[:k]) & set(h)), len(h), len(l[:k])) for l,h in zip(lists, held_out)]
 

@@ -12,7 +12,13 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..checks import Exercise
+from ..checks import Exercise,_difference
+
+# %% ../../nbs/masters/07_interpret.ipynb #x07-004t
+def _tensor(res, want):
+    "`res`, or words that call themselves what it is where its numbers are right and stand in no tensor: the page computes with them"
+    if isinstance(res, torch.Tensor) or _difference(res, want): return res
+    return type(type(res).__name__, (str,), {})('the right numbers')
 
 # %% ../../nbs/masters/07_interpret.ipynb #x07-007
 appeal = Exercise('general_appeal', chapter='07_interpret', title='What a film has for everybody', level=1, minutes=5,
@@ -40,14 +46,17 @@ def _cases(rng):
     n_movies = 5-d
     counts = rng.integers(1, 9, n_users)
     counts[[0, rng.integers(2, n_users)]] = 0     # nobody, and somebody without a training rating
-    table = lambda *shape: torch.tensor(rng.normal(size=shape).round(1))
+    table = lambda *shape: torch.tensor(rng.normal(size=shape).round(1), dtype=torch.float)
     return table(n_movies, d),table(n_movies, 1),table(n_users, d),torch.tensor(counts)
 
 @appeal.spec
-def _slow(films, bias, users, counts):
+def _slow_appeal(films, bias, users, counts):
     people = [u for u,n in zip(users.tolist(), counts.tolist()) if n]
     mean = [sum(column)/len(people) for column in zip(*people)]
     return torch.tensor([sum(a*b for a,b in zip(q, mean)) + b[0] for q,b in zip(films.tolist(), bias.tolist())])
+
+@appeal.observe
+def _appeals(answer, films, bias, users, counts): return _tensor(answer(films, bias, users, counts), _slow_appeal(films, bias, users, counts))
 
 @appeal.wrong('That is a table with a row *and* a column for each film: the bias is `(n_movies, 1)`, the product `(n_movies,)`, and adding them pairs every film with every other.')
 def _broadcast(films, bias, users, counts): return films @ users[counts > 0].mean(0) + bias
@@ -66,6 +75,9 @@ def _sum(films, bias, users, counts): return films @ users[counts > 0].sum(0) + 
 
 @appeal.wrong('Each user counts once. You weighted them by their number of ratings.')
 def _weighted(films, bias, users, counts): return films @ (users*counts[:,None]).sum(0)/counts.sum() + bias[:,0]
+
+@appeal.wrong('The numbers are right, but they stand in a list or an array. Wanted is a tensor.')
+def _no_tensor(films, bias, users, counts): return general_appeal(films, bias, users, counts).tolist()
 
 # %% ../../nbs/masters/07_interpret.ipynb #x07-012
 alike = Exercise('like_these', chapter='07_interpret', title='Films like these', level=2, minutes=10,
@@ -101,12 +113,15 @@ def _cases(rng):
     return torch.tensor(films),liked.tolist(),int(rng.integers(1, 4))
 
 @alike.spec
-def _slow(films, liked, k):
+def _slow_list(films, liked, k):
     def cosine(a, b): return float(sum(a*b)/(sum(a**2)**.5 * sum(b**2)**.5))
     rows = films.numpy()
     others = [i for i in range(1, len(rows)) if i not in liked]
     score = {i: sum(cosine(rows[i], rows[j]) for j in liked)/len(liked) for i in others}
     return torch.tensor(sorted(others, key=lambda i: -score[i])[:k])
+
+@alike.observe
+def _list(answer, films, liked, k): return _tensor(answer(films, liked, k), _slow_list(films, liked, k))
 
 def _best(scores, hidden, k): return scores.index_fill(0, torch.tensor(hidden, dtype=torch.long), -torch.inf).topk(k).indices
 
@@ -134,13 +149,17 @@ def _worst(films, liked, k):
 @alike.wrong('You looked only at the first of the named films. All of them count.')
 def _first(films, liked, k): return _best(F.normalize(films, dim=1) @ films[liked[0]], [0, *liked], k)
 
+@alike.wrong('The films are right, but their numbers stand in a list or an array. Wanted is a tensor.')
+def _no_tensor(films, liked, k): return like_these(films, liked, k).tolist()
+
 # %% ../../nbs/masters/07_interpret.ipynb #x07-017
 stretching = Exercise('stretch', chapter='07_interpret', title='Another neighbour, the same predictions', level=2, minutes=6,
     why='Two models that no rating can tell apart may disagree about which films are alike.',
     buys='You changed what is like what, and not one prediction: so a cosine needs the decay to mean anything.',
     hints=['A cosine asks for the direction of two rows. Stretching a factor turns all rows towards its axis.',
            '*Alien* and *Psycho* have much of the second factor. Make it count for more.',
-           'Keep the first number at 1, and try a second number of 2 or more.'])
+           'Keep the first number at 1, and try a second number of 2 or more.'],
+    parts=['The nearest to Alien', 'The predictions', 'Which factor was made longer'])
 
 @stretching.value
 def stretch():
@@ -160,10 +179,10 @@ def _after(answer):
         same = bool(np.allclose(p @ q.T, _USERS @ _FILMS.T))
         cosine = q @ q[0] / np.linalg.norm(q, axis=1)
     longer = 'neither factor' if abs(by[0]) == abs(by[1]) else 'horror' if abs(by[1]) > abs(by[0]) else 'science fiction'
-    return f"nearest to Alien: {'Psycho' if cosine[2] > cosine[1] else 'Star Wars'}",f"predictions: {'the same' if same else 'others'}",f'made longer: {longer}'
+    return 'Psycho' if cosine[2] > cosine[1] else 'Star Wars','the same' if same else 'others',longer
 
 @stretching.spec
-def _wanted(): return 'nearest to Alien: Psycho','predictions: the same','made longer: horror'
+def _wanted(): return 'Psycho','the same','horror'
 
 @stretching.wrong('Both factors by the same: all rows become longer, and none turns. A cosine does not see that.')
 def _both(): return np.array([2., 2.])
