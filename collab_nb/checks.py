@@ -57,6 +57,7 @@ def _array_difference(got, want, tol):
 def _frame_difference(got, want, tol):
     "How a table departs from another in columns, rows or values, or `None`"
     if not isinstance(got, pd.DataFrame): return f'wanted is a DataFrame, yours is {_kind(got)}'
+    if got.equals(want): return None
     for what,a,b in (('columns', list(got.columns), list(want.columns)), ('rows (its index)', list(got.index), list(want.index))):
         if a != b: return f'the {what} are `{_short(a)}`, wanted are `{_short(b)}`'
     for i,c in enumerate(want.columns):
