@@ -47,6 +47,11 @@ def _slow(old, new):
     mean = sum(gains)/len(gains)
     return np.array(mean),np.array((sum((g-mean)**2 for g in gains)/(len(gains)-1)/len(gains))**.5)     # arrays, so that a verdict names the part
 
+@pairs.observe
+def _two_numbers(answer, old, new):
+    res = answer(old, new)
+    return tuple(map(np.array, res)) if isinstance(res, (tuple, list)) else res     # printed as those of the specification
+
 def _gain(old, new): return (old-new)[~np.isnan(old-new)]
 
 @pairs.wrong('The sign is turned round: an error that falls from `old` to `new` is a gain.')
