@@ -68,11 +68,11 @@ def _difference(got, want, tol=1e-4, parts=None):
     "How `got` departs from `want`, in words, or `None` where they are the same"
     if got is ... or got is None and want is not None: return f'it gives back `{got}`' + (', so a `return` may be missing' if got is None else '')
     if isinstance(want, pd.DataFrame): return _frame_difference(got, want, tol)
-    if isinstance(want, pd.Series) and isinstance(got, pd.Series) and list(got.index) != list(want.index):
-        return f'the index is `{_short(list(got.index))}`, wanted is `{_short(list(want.index))}`'
-    if isinstance(want, pd.Series) and isinstance(got, pd.Series) and _array(want) is not None and _array(got) is not None:
-        bad = next((k for k,x,y in zip(want.index, _array(got), _array(want)) if not np.isclose(x, y, rtol=tol, atol=tol, equal_nan=True)), None)
-        return None if bad is None else f'for `{bad}` it is `{_number(got[bad])}`, wanted is `{_number(want[bad])}`'
+    if isinstance(want, pd.Series) and isinstance(got, pd.Series):
+        if list(got.index) != list(want.index): return f'the index is `{_short(list(got.index))}`, wanted is `{_short(list(want.index))}`'
+        if _array(want) is not None and _array(got) is not None:
+            bad = next((k for k,x,y in zip(want.index, _array(got), _array(want)) if not np.isclose(x, y, rtol=tol, atol=tol, equal_nan=True)), None)
+            return None if bad is None else f'for `{bad}` it is `{_number(got[bad])}`, wanted is `{_number(want[bad])}`'
     if isinstance(got, pd.DataFrame): return f'wanted is {_kind(want)}, yours is a DataFrame'
     if (b := _array(want)) is not None:
         a = _array(got)
@@ -179,6 +179,7 @@ class Exercise:
         in_place:bool=False, # May the answer change what it is given?
         inputs=None, # A function of a case that describes it; by default its parts are printed
         parts:list|None=None, # What the things are that are compared, where they are several
+        kind:type|None=None, # What they must be, such as a tensor, where the page goes on to compute with them
     ):
         "Files itself under its name. Raises a `ValueError` where something is out of order"
         if not name.isidentifier(): raise ValueError(f'{name!r} cannot be the name of an answer; use letters, digits and _')
@@ -186,7 +187,7 @@ class Exercise:
         if not 1 <= len(hints) <= 3 or isinstance(hints, str): raise ValueError(f'{name}: hints are a list of one to three texts')
         if name in _EXERCISES and _EXERCISES[name].chapter != chapter: raise ValueError(f'{name} is an exercise of {_EXERCISES[name].chapter} already')
         self.name,self.chapter,self.title,self.level,self.minutes,self.why,self.buys,self.hints = name,chapter,title,level,minutes,why,buys,hints
-        self._given,self.picture,self.n_cases,self.tol,self.in_place,self.inputs,self.parts = blank,picture,n_cases,tol,in_place,inputs,parts
+        self._given,self.picture,self.n_cases,self.tol,self.in_place,self.inputs,self.parts,self.kind = blank,picture,n_cases,tol,in_place,inputs,parts,kind
         self.reference = self._spec = self._cases = self._observe = None
         self.is_value,self.wrongs = False,[]
         _EXERCISES[name] = self
@@ -280,6 +281,7 @@ class Exercise:
             with _undisturbed(seed), redirect_stdout(out):
                 value = self._observe(answer, *mine) if self._observe else answer if self.is_value else answer(*mine)
         except Exception as e: return _Run(error=e, printed=out.getvalue())
+        if self.kind: value = _in_kind(value, self.wanted(seed), self.kind, self.tol)
         changed = next((i for i,(a,b) in enumerate(zip(mine, given)) if isinstance(b, (np.ndarray, torch.Tensor, pd.DataFrame, pd.Series, list, dict, set)) and _difference(a, b, 0)), None)
         return _Run(value, printed=out.getvalue(), changed=changed)
 
@@ -303,6 +305,12 @@ class Exercise:
         "A case in lines of text"
         if self.inputs: return self.inputs(*case)
         return '\n'.join(f'{name} = {_value(x)}' for name,x in zip(self.names(len(case)), case))
+
+def _in_kind(value, want, kind, tol):
+    "`value`, or words that call themselves what it is where its numbers are right and stand in something that is no `kind`"
+    if isinstance(want, tuple) and isinstance(value, _nested) and len(value) == len(want): return tuple(_in_kind(v, w, kind, tol) for v,w in zip(value, want))
+    if isinstance(value, kind) or _difference(value, want, tol): return value
+    return type(type(value).__name__, (str,), {})('the right numbers')
 
 def _value(x, parts=None):
     "A value for a learner to read; a table on lines of its own, and each of several `parts` with its name"
@@ -441,7 +449,7 @@ def diagnose(
     bad = next((s for s in seeds if apart[s]), None)
     if bad is None:
         changed = next((r.changed for r in runs if r.changed is not None), None)
-        if changed is None or ex.in_place: return Verdict('right', ex.name, [ex.buys], folded='')
+        if changed is None or ex.in_place: return Verdict('right', ex.name, [ex.buys])
         return Verdict('not yet', ex.name, [f'The result is right, but `{ex.names(len(ex.case(0)))[changed]}` is no longer what it was: the caller still needs it. Work on a copy.'])
     run,case = runs[bad],ex.case(bad)
     foreseen = next(((m, seen) for f,m,seen in ex.wrongs if all(r.same(ex.run(f() if ex.is_value else f, s), ex.tol) for s,r in zip(seeds, runs))), None)
@@ -453,7 +461,7 @@ def diagnose(
     detail = (detail + _printed(run)).strip('\n')
     return Verdict('not yet', ex.name, said, detail, picture, 'Show the input, what is wanted, and yours' if picture or detail.count('\n') > 15 else '')
 
-# %% ../nbs/90_checks.ipynb #90-038
+# %% ../nbs/90_checks.ipynb #90-040
 _format = 1
 _session = {}     # what this process knows, for when no file can be written
 _passed = set()
@@ -463,7 +471,7 @@ def progress_file()->Path: # `progress.json` in the folder `COLLAB_NB_HOME`, or 
     return Path(os.environ.get('COLLAB_NB_PROGRESS') or Path(os.environ.get('COLLAB_NB_HOME') or Path.home()/'.collab_nb')/'progress.json')
 
 def _valid(kept):
-    "Is this what `_write` writes?"
+    "Is this what `_note` writes?"
     return isinstance(kept, dict) and kept.get('format') == _format and isinstance(kept.get('exercises'), dict) and all(
         isinstance(e, dict) and e.get('state') in ('not attempted', 'not yet', 'right') and isinstance(e.get('tries'), int) and isinstance(e.get('hints'), int) and isinstance(e.get('solution'), bool)
         for e in kept['exercises'].values())
@@ -484,10 +492,12 @@ def _read():
     except OSError as e: return dict(_session.get(path, {})),f'{path} is no progress file of this version, and cannot be put aside ({e.strerror}).'
     return dict(_session.get(path, {})),f'{path} was no progress file of this version; it is kept as {aside.name}, and a new one begins.'
 
+def _entry(notes, name): return {'state': 'not attempted', 'tries': 0, 'hints': 0, 'solution': False} | notes.get(name, {})
+
 def _note(name, **changes):
     "Add to what is kept of an exercise; give back its entry, and a notice where something was wrong"
     notes,notice = _read()
-    entry = {'state': 'not attempted', 'tries': 0, 'hints': 0, 'solution': False} | notes.get(name, {})
+    entry = _entry(notes, name)
     for k,v in changes.items(): entry[k] = v(entry[k]) if callable(v) else v
     path,notes = progress_file(),notes | {name: entry}
     _session[path] = notes
@@ -499,7 +509,7 @@ def _note(name, **changes):
     except OSError as e: notice = notice or f'Your progress cannot be kept in {path} ({e.strerror}); it lasts as long as this kernel.'
     return entry,notice
 
-# %% ../nbs/90_checks.ipynb #90-040
+# %% ../nbs/90_checks.ipynb #90-042
 def _load_all():
     "All exercises of the course, in its order"
     from collab_nb import exercises
@@ -508,11 +518,10 @@ def _load_all():
 
 def _find(name):
     "The exercise of this name, and a card that says what is wrong where there is none"
-    if isinstance(name, str) and name in _EXERCISES: return _EXERCISES[name],None
-    known = {e.name for e in _load_all()}
-    if isinstance(name, str) and name in known: return _EXERCISES[name],None
-    near = difflib.get_close_matches(str(name), known, 1)
     if not isinstance(name, str): return None,Verdict('not attempted', getattr(name, '__name__', type(name).__name__), ["The name of the exercise comes first, in quotes, as in `check('crosstab', crosstab)`."])
+    if name not in _EXERCISES: _load_all()
+    if name in _EXERCISES: return _EXERCISES[name],None
+    near = difflib.get_close_matches(name, _EXERCISES, 1)
     return None,Verdict('not attempted', name, ['There is no exercise of this name' + (f'; did you mean `{near[0]}`?' if near else '; `progress()` lists them.')])
 
 def check(
@@ -561,7 +570,7 @@ def passed(
     "For cells that need a right answer to go on"
     return name in _passed
 
-# %% ../nbs/90_checks.ipynb #90-041
+# %% ../nbs/90_checks.ipynb #90-043
 class _Table:
     "A table of texts, as HTML and as plain text, with lines below it"
     def __init__(self, heads, rows, below): self.heads,self.rows,self.below = heads,rows,below
@@ -573,10 +582,10 @@ class _Table:
 
 def _next(exercises, notes):
     "What to do next: go on with what was begun, or take the first one left"
-    def state(e): return notes.get(e.name, {}).get('state', 'not attempted')
+    def state(e): return _entry(notes, e.name)['state']
     todo = next((e for e in exercises if state(e) == 'not yet'), None) or next((e for e in exercises if state(e) == 'not attempted'), None)
     if not todo: return 'All done.'
-    left = len(todo.hints) - notes.get(todo.name, {}).get('hints', 0)
+    left = len(todo.hints) - _entry(notes, todo.name)['hints']
     how = f"go on with `{todo.name}`; " + (f'it has {left} more hint{"s" * (left > 1)}' if left else 'its hints are used up, `solution` is there') if state(todo) == 'not yet' else f'`{todo.name}`, about {todo.minutes} minutes'
     return f'Next: {how} ({todo.chapter}).'
 
@@ -587,7 +596,7 @@ def progress(
     every,(notes,notice) = _load_all(),_read()
     mine = [e for e in every if chapter is None or e.chapter == chapter or e.chapter.split('_')[0] == str(chapter)]
     if not mine: return Card('note', 'progress', [f'There is no chapter {chapter!r} with exercises; there are `{", ".join(sorted({e.chapter for e in every}))}`.'])
-    def of(e): return {'state': 'not attempted', 'tries': 0, 'hints': 0, 'solution': False} | notes.get(e.name, {})
+    def of(e): return _entry(notes, e.name)
     if chapter:
         heads = ['exercise', 'difficulty', 'minutes', 'state', 'tries', 'hints']
         rows = [[e.title, '●'*e.level + '○'*(3-e.level), e.minutes, f'{_LOOK[of(e)["state"]][0]} {of(e)["state"]}', of(e)['tries'], f'{of(e)["hints"]} of {len(e.hints)}' + ', solution'*of(e)['solution']] for e in mine]

@@ -18,7 +18,7 @@ import pandas as pd
 from fastcore.nbio import nb2str
 from nbformat.v4 import new_code_cell
 
-from .checks import Exercise,_bare,_find,_load_all,diagnose
+from .checks import _bare,_find,_load_all,diagnose
 from .course import _choose,_code,_directives,_write
 
 # %% ../nbs/98_masters.ipynb #98-007
@@ -35,6 +35,18 @@ def _help(ex):
     said = ['one hint', 'two hints, one by one', 'three hints, one by one'][n-1]
     return f'{hint.ljust(len(answer))}     # {said}: take away the first # and run\n{answer}     # the answer, folded'
 
+def _asked(c, cells, name):
+    "The exercise whose answer the cell `c` of the master `name` holds; the last heading of `cells` must be its own, and gets the line about it"
+    found = re.search(r"Exercise\('(\w+)'", c.source)
+    if not found: raise ValueError(f'{name}: the answer in cell {c.id} stands apart from its Exercise(...)')
+    ex,_ = _find(found[1])
+    if not ex: raise ValueError(f'{name}: {found[1]} is not exported yet; run nbdev-export')
+    head = next((d for d in reversed(cells) if d.cell_type == 'markdown' and d.source.startswith('## ')), None)
+    title = head.source.splitlines()[0][3:].strip() if head else ''
+    if title != ex.title: raise ValueError(f'{name}: the heading above {ex.name} is {title!r}, its title {ex.title!r}')
+    head.source = head.source.replace(f'## {title}', f'## {title}\n\n{_about(ex)}', 1)
+    return ex
+
 def learner_notebook(
     master:nbformat.NotebookNode, # A solved notebook, whose module has been exported
     name:str, # Its name, such as '04_bias'
@@ -49,14 +61,7 @@ def learner_notebook(
             c.outputs,c.execution_count = [],None
             if _exporting & set(dirs):
                 if not re.search(r'(?m)^@\w+\.(answer|value)\b', c.source): continue
-                found = re.search(r"Exercise\('(\w+)'", c.source)
-                if not found: raise ValueError(f'{name}: the answer in cell {c.id} stands apart from its Exercise(...)')
-                ex,_ = _find(found[1])
-                if not ex: raise ValueError(f'{name}: {found[1]} is not exported yet; run nbdev-export')
-                head = next((d for d in reversed(cells) if d.cell_type == 'markdown' and d.source.startswith('## ')), None)
-                title = head.source.splitlines()[0][3:].strip() if head else ''
-                if title != ex.title: raise ValueError(f'{name}: the heading above {ex.name} is {title!r}, its title {ex.title!r}')
-                head.source = head.source.replace(f'## {title}', f'## {title}\n\n{_about(ex)}', 1)
+                ex = _asked(c, cells, name)
                 c.source = ex.blank
                 names.append(ex.name)
         cells.append(c)
@@ -160,9 +165,10 @@ def _answer_of(ex, text):
 def _fate(ex, text, n_equal, known):
     "Is a mutant 'caught', 'equal' to the answer on `n_equal` cases, or has it 'survived'?"
     try:
-        with _at_most(20): spoilt,right = _answer_of(ex, text),diagnose(ex, _answer_of(ex, text))
+        with _at_most(20):
+            spoilt = _answer_of(ex, text)
+            if not diagnose(ex, spoilt): return 'caught'
     except Exception: return 'caught'      # it does not even start
-    if not right: return 'caught'
     answer = ex.reference() if ex.is_value else ex.reference
     for s in range(10_000, 10_000 + (n_equal if ex._cases else 1)):
         if s not in known: known[s] = ex.run(answer, s)      # what the answer gives, for all the mutants of an exercise

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -101,17 +102,31 @@ def all_idle(url):
     except urllib.error.HTTPError: return False     # the server stumbles while the kernel of the notebook before goes away
     return bool(kernels) and all(k['execution_state'] == 'idle' for k in kernels)
 
-@pytest.mark.parametrize('name', [pytest.param(n, marks=[] if n in OFTEN else pytest.mark.every_notebook) for n in NOTEBOOKS if n not in ('91_scoreboard', 'index')])
-def test_run_all_in_jupyterlab(browser, lab, name):
-    "Restart and Run All reaches the last cell, with no error, no warning, and all the pictures"
+def wait_idle(url):
+    "Until a kernel is there and has nothing to do, a minute at most"
+    for _ in range(200):
+        time.sleep(.3)
+        if all_idle(url): return
+
+@contextmanager
+def opened(browser, lab, name):
+    "The page of a notebook whose kernel is there; the next notebook gets the machine for itself"
     context = browser.new_context(viewport={'width': 1100, 'height': 1400})
     page = context.new_page()
     try:
         page.goto(f'{lab}/lab/tree/nbs/{name}.ipynb?reset')
         page.wait_for_selector('.jp-NotebookPanel .jp-Cell', timeout=60_000)
-        for _ in range(120):                      # the first kernel must be there before it can be restarted
-            if all_idle(lab): break
-            time.sleep(.5)
+        wait_idle(lab)
+        yield page
+    finally:
+        context.close()
+        for k in json.load(urllib.request.urlopen(f'{lab}/api/sessions')):
+            urllib.request.urlopen(urllib.request.Request(f'{lab}/api/sessions/{k["id"]}', method='DELETE'))
+
+@pytest.mark.parametrize('name', [pytest.param(n, marks=[] if n in OFTEN else pytest.mark.every_notebook) for n in NOTEBOOKS if n not in ('91_scoreboard', 'index')])
+def test_run_all_in_jupyterlab(browser, lab, name):
+    "Restart and Run All reaches the last cell, with no error, no warning, and all the pictures"
+    with opened(browser, lab, name) as page:
         page.locator('.lm-MenuBar-itemLabel', has_text=re.compile('^Run$')).click()
         page.locator('.lm-Menu-itemLabel', has_text=re.compile('^Restart Kernel and Run All Cells')).click()
         page.locator('.jp-Dialog button.jp-mod-accept').click()
@@ -125,23 +140,10 @@ def test_run_all_in_jupyterlab(browser, lab, name):
         prompts = page.locator('.jp-CodeCell .jp-InputPrompt').all_inner_texts()
         assert idle == 3 and all(re.search(r'\d', p) for p in prompts), prompts
         assert page.locator('.jp-OutputArea-output img').count() == PICTURES[name]
-    finally:
-        context.close()
-        for k in json.load(urllib.request.urlopen(f'{lab}/api/sessions')):     # the next notebook gets the machine for itself
-            urllib.request.urlopen(urllib.request.Request(f'{lab}/api/sessions/{k["id"]}', method='DELETE'))
 
 def test_an_exercise_answers_back(browser, lab):
     "As a learner does it: run the blank notebook, type a wrong answer, ask for a hint, type the right one"
-    context = browser.new_context(viewport={'width': 1100, 'height': 1400})
-    page = context.new_page()
-    def settle():
-        for _ in range(200):
-            time.sleep(.3)
-            if all_idle(lab): return
-    try:
-        page.goto(f'{lab}/lab/tree/nbs/exercises/01_baselines.ipynb?reset')
-        page.wait_for_selector('.jp-NotebookPanel .jp-Cell', timeout=60_000)
-        settle()
+    with opened(browser, lab, 'exercises/01_baselines') as page:
         cells = page.locator('.jp-CodeCell')
         texts = page.locator('.jp-CodeCell .cm-content').all_inner_texts()
         blank,asked,helped = (cells.nth(next(i for i,t in enumerate(texts) if t.startswith(start))) for start in ('def damped_mean', "check('damped_mean'", "# hint('damped_mean'"))
@@ -152,7 +154,7 @@ def test_an_exercise_answers_back(browser, lab):
                 page.keyboard.insert_text(text)
             page.keyboard.press('Control+Enter')
             if shows: cell.locator('.jp-OutputArea', has_text=shows).wait_for(timeout=60_000)
-            else: settle()
+            else: wait_idle(lab)
         for i in range(next(i for i,t in enumerate(texts) if t.startswith('def damped_mean')) + 1): run(cells.nth(i))
         run(asked, shows='Not attempted')
         run(blank, 'def damped_mean(ratings, mean, damping): return (ratings.sum() + damping*mean) / len(ratings)')
@@ -160,6 +162,3 @@ def test_an_exercise_answers_back(browser, lab):
         run(helped, "hint('damped_mean')", shows='1 of 2')
         run(blank, 'def damped_mean(ratings, mean, damping): return (ratings.sum() + damping*mean) / (len(ratings) + damping)')
         run(asked, shows='✔ Right')
-    finally:
-        context.close()
-        for k in json.load(urllib.request.urlopen(f'{lab}/api/sessions')): urllib.request.urlopen(urllib.request.Request(f'{lab}/api/sessions/{k["id"]}', method='DELETE'))

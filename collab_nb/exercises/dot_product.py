@@ -14,14 +14,8 @@ import numpy as np
 import torch
 from ..checks import Exercise,_difference
 
-# %% ../../nbs/masters/03_dot_product.ipynb #x03-004t
-def _tensor(res, want):
-    "`res`, or words that call themselves what it is where its numbers are right and stand in no tensor: the page computes with them"
-    if isinstance(res, torch.Tensor) or _difference(res, want): return res
-    return type(type(res).__name__, (str,), {})('the right numbers')
-
 # %% ../../nbs/masters/03_dot_product.ipynb #x03-007
-forward = Exercise('dot_ratings', chapter='03_dot_product', title='A model without a module', level=1, minutes=5,
+forward = Exercise('dot_ratings', chapter='03_dot_product', title='A model without a module', level=1, minutes=5, kind=torch.Tensor,
     why='Whoever has indexed two tables and summed along the right side has understood the whole model.',
     buys='This is all of `DotProduct`; what the class adds is a place to keep the two tables.',
     hints=['A tensor of codes may stand in the brackets: `table[codes]` has a row of the table for each code.',
@@ -54,9 +48,6 @@ def _by_hand(x, user_factors, movie_factors):
         ratings.append(total)
     return torch.tensor(ratings)
 
-@forward.observe
-def _ratings(answer, x, user_factors, movie_factors): return _tensor(answer(x, user_factors, movie_factors), _by_hand(x, user_factors, movie_factors))
-
 @forward.wrong('You have one number for each factor, not for each pair: the sum runs down the batch. Dimension 0 counts the pairs; what has to go is the other one.')
 def _sum_over_pairs(x, user_factors, movie_factors): return (user_factors[x[:,0]] * movie_factors[x[:,1]]).sum(dim=0)
 
@@ -83,7 +74,7 @@ def _column(x, user_factors, movie_factors): return (user_factors[x[:,0]] * movi
 def _no_tensor(x, user_factors, movie_factors): return dot_ratings(x, user_factors, movie_factors).tolist()
 
 # %% ../../nbs/masters/03_dot_product.ipynb #x03-012
-inverse = Exercise('input_for', chapter='03_dot_product', title='What a star needs', level=2, minutes=8,
+inverse = Exercise('input_for', chapter='03_dot_product', title='What a star needs', level=2, minutes=8, kind=torch.Tensor,
     why='Whatever number has to go into the sigmoid, the factors have to grow until their product reaches it.',
     buys='You can tell a range that asks for a modest number from one that asks for infinity, before any training.',
     hints=['Go backwards: first undo the range. What has to come out of the bare sigmoid, between 0 and 1?',
@@ -122,9 +113,6 @@ def _bisect(stars, lo, hi):
             found.append(round(middle, 6))
     return torch.tensor(found)
 
-@inverse.observe
-def _inputs(answer, stars, lo, hi): return _tensor(answer(stars, lo, hi), _bisect(stars, lo, hi))
-
 @inverse.wrong('Right where a range begins at 0, and only there: the lower end is missing above the line. How far above `lo` do the stars lie?')
 def _no_lower_end(stars, lo, hi): return (stars / (hi - stars)).log()
 
@@ -150,7 +138,7 @@ def _kept_away(stars, lo, hi): return torch.logit((stars - lo) / (hi - lo), eps=
 def _no_tensor(stars, lo, hi): return input_for(stars, lo, hi).tolist()
 
 # %% ../../nbs/masters/03_dot_product.ipynb #x03-017
-step = Exercise('sgd_step', chapter='03_dot_product', title='One step by hand', level=2, minutes=12,
+step = Exercise('sgd_step', chapter='03_dot_product', title='One step by hand', level=2, minutes=12, kind=torch.Tensor,
     why='This step, repeated for one rating after another, is the recommender that Simon Funk published during the Netflix contest.',
     buys='You could now train the model without `backward`; and you know that a user moves along the film, and the film along the user.',
     hints=['What happens to the prediction when one number of the user grows a little? It changes by the number of the film that it is multiplied with.',
@@ -186,11 +174,6 @@ def _try_each_number(user, movie, rating, lr):
         new_user.append(u[k] - lr*(loss(moved(u, k, h), m) - loss(moved(u, k, -h), m))/(2*h))
         new_movie.append(m[k] - lr*(loss(u, moved(m, k, h)) - loss(u, moved(m, k, -h)))/(2*h))
     return torch.tensor(new_user),torch.tensor(new_movie)
-
-@step.observe
-def _vectors(answer, user, movie, rating, lr):
-    res = answer(user, movie, rating, lr)
-    return tuple(map(_tensor, res, _try_each_number(user, movie, rating, lr))) if isinstance(res, (tuple, list)) and len(res) == 2 else res
 
 @step.wrong('The step goes uphill: after it the error is larger. Either the step or the error has the wrong sign.')
 def _uphill(user, movie, rating, lr):

@@ -10,13 +10,7 @@ __all__ = []
 # %% ../../nbs/masters/02_factors.ipynb #x02-004
 import torch
 import torch.nn.functional as F
-from ..checks import Exercise,_difference
-
-# %% ../../nbs/masters/02_factors.ipynb #x02-004t
-def _tensor(res, want):
-    "`res`, or words that call themselves what it is where its numbers are right and stand in no tensor: the page computes with them"
-    if isinstance(res, torch.Tensor) or _difference(res, want): return res
-    return type(type(res).__name__, (str,), {})('the right numbers')
+from ..checks import Exercise
 
 # %% ../../nbs/masters/02_factors.ipynb #x02-008
 FILMS = {'Star Wars': [.9, .8, .2], 'Casablanca': [-.99, -.3, .8], 'Skywalker': [.98, .9, -.9]}
@@ -125,7 +119,7 @@ def _swapped(user_factors, movie_factors, users, movies): return (user_factors[m
 def _cosine(user_factors, movie_factors, users, movies): return F.cosine_similarity(user_factors[users], movie_factors[movies], dim=1)
 
 # %% ../../nbs/masters/02_factors.ipynb #x02-017
-hot = Exercise('one_hot_batch', chapter='02_factors', title='One-hot, with strangers', level=2, minutes=10, picture='matrix',
+hot = Exercise('one_hot_batch', chapter='02_factors', title='One-hot, with strangers', level=2, minutes=10, kind=torch.Tensor, picture='matrix',
     why='A look-up that silently takes the wrong row raises no error; as a product one can see which row it takes.',
     buys="Your look-up has a known gradient, and a stranger gets no opinion instead of somebody else's.",
     hints=['Cell (row, column) should be 1 where the id of the row equals the number of the column. Which numbers do the columns have?',
@@ -159,7 +153,7 @@ def _cell_by_cell(ids, n):
 
 @hot.observe
 def _usable(answer, ids, n):
-    res = _tensor(answer(ids, n), _cell_by_cell(ids, n))
+    res = answer(ids, n)
     return res @ torch.eye(n) if isinstance(res, torch.Tensor) else res     # unchanged, if it can be multiplied with a table of floats
 
 @hot.wrong('`F.one_hot` knows no strangers: -1 is not a place for it. Compare ids with column numbers instead, or treat the strangers by themselves.',

@@ -10,16 +10,10 @@ __all__ = []
 # %% ../../nbs/masters/05_weight_decay.ipynb #x05-004
 import numpy as np
 import torch
-from ..checks import Exercise,_difference
-
-# %% ../../nbs/masters/05_weight_decay.ipynb #x05-004t
-def _tensor(res, want):
-    "`res`, or words that call themselves what it is where its numbers are right and stand in no tensor: the page computes with them"
-    if isinstance(res, torch.Tensor) or _difference(res, want): return res
-    return type(type(res).__name__, (str,), {})('the right numbers')
+from ..checks import Exercise
 
 # %% ../../nbs/masters/05_weight_decay.ipynb #x05-007
-decoupled = Exercise('decoupled_step', chapter='05_weight_decay', title='Decay beside the memory', level=1, minutes=6,
+decoupled = Exercise('decoupled_step', chapter='05_weight_decay', title='Decay beside the memory', level=1, minutes=6, kind=torch.Tensor,
     why='This is what fastai does unless told otherwise, and what the W in AdamW stands for.',
     buys='You have the decay that fastai uses by default; the next exercise shows what it is not.',
     hints=['Two lines: first the new velocity, then the new weights. The velocity knows nothing of `wd`.',
@@ -57,11 +51,6 @@ def _slow_decoupled(p, grad, velocity, lr, mom, wd):
         vs.append(v)
     return torch.tensor(ps),torch.tensor(vs)
 
-@decoupled.observe
-def _both_tensors(answer, p, grad, velocity, lr, mom, wd):
-    res = answer(p, grad, velocity, lr, mom, wd)
-    return tuple(map(_tensor, res, _slow_decoupled(p, grad, velocity, lr, mom, wd))) if isinstance(res, (tuple, list)) and len(res) == 2 else res
-
 @decoupled.wrong('Your weights are right after this step, and yet this is L2: the decay sits in your velocity, so the momentum repeats it in each step to come. Keep it out of the memory.')
 def _l2_instead(p, grad, velocity, lr, mom, wd):
     velocity = mom*velocity + grad + wd*p
@@ -87,7 +76,7 @@ def _gradient_alone(p, grad, velocity, lr, mom, wd): return (1-lr*wd)*p - lr*gra
 def _no_tensors(p, grad, velocity, lr, mom, wd): return tuple(x.tolist() for x in decoupled_step(p, grad, velocity, lr, mom, wd))
 
 # %% ../../nbs/masters/05_weight_decay.ipynb #x05-011
-l2 = Exercise('l2_step', chapter='05_weight_decay', title='L2 that is none', level=2, minutes=7,
+l2 = Exercise('l2_step', chapter='05_weight_decay', title='L2 that is none', level=2, minutes=7, kind=torch.Tensor,
     why='An optimizer may promise L2 and do something else; what it does to its memory tells which.',
     buys='You can tell the two apart in anybody\'s code: L2 goes through the memory, decoupled decay past it.',
     hints=['Follow `wd` through the given code: does it ever reach `velocity`?',
@@ -132,11 +121,6 @@ def _slow_l2(p, grad, velocity, lr, mom, wd):
     loss.backward()
     velocity = torch.stack([mom*v + g for v,g in zip(velocity, w.grad)])
     return torch.stack([x - lr*v for x,v in zip(p, velocity)]),velocity
-
-@l2.observe
-def _both_tensors(answer, p, grad, velocity, lr, mom, wd):
-    res = answer(p, grad, velocity, lr, mom, wd)
-    return tuple(map(_tensor, res, _slow_l2(p, grad, velocity, lr, mom, wd))) if isinstance(res, (tuple, list)) and len(res) == 2 else res
 
 @l2.wrong('This is the given code in other words: the weights are right after this step, but the velocity has not heard of the penalty, so it is decoupled decay. What belongs to the loss belongs to its gradient.')
 def _beside_the_memory(p, grad, velocity, lr, mom, wd):
