@@ -117,7 +117,7 @@ def show_results(x:RatingTable, y:RatingTable, samples, outs, ctxs=None, max_n=1
 
 # %% ../nbs/95_loader.ipynb #95-015
 class RatingDL(TabDataLoader):
-    """Batches `(x, y)` of a `RatingTable`: x of codes (bs, 2) int64, y of ratings (bs,) float32, both on `device`.
+    """Batches `(x, y)` of a `RatingTable`: x of codes (bs, 2) int64, or (bs, 3) where there are sessions, y of ratings (bs,) float32, both on `device`.
     Every row comes once an epoch, the last batch may be short. Batch transforms are not applied: the tensors are made once"""
     def __init__(self, dataset, bs=64, shuffle=False, drop_last=False, **kwargs):
         super().__init__(dataset, bs=bs, shuffle=shuffle, drop_last=drop_last, **kwargs)
@@ -158,12 +158,16 @@ class RatingDataLoaders(CollabDataLoaders):
     @property
     def n_items(self)->int: return len(self.classes[self.item])
     @property
+    def session(self)->str|None: return next(iter(self.train_ds.cat_names[2:]), None)
+    @property
+    def n_sessions(self)->int: return len(self.classes[self.session]) if self.session else 0
+    @property
     def titles(self)->dict|None: return self.train_ds.titles
     @property
     def y_range(self)->tuple: return self.train_ds.y_range
 
     def codes(self, df):
-        "The (user, item) codes of the rows of `df`; a `ValueError` that names the first unknown id"
+        "The (user, item) codes of the rows of `df`, with a session's code where the loaders have sessions; a `ValueError` that names the first unknown user or item. An unknown session is `#na#`"
         res = {}
         for name,what in ((self.user, 'user'), (self.item, 'item')):
             col = _column(df, name, what)
@@ -173,6 +177,9 @@ class RatingDataLoaders(CollabDataLoaders):
             unknown = np.isnan(res[name])
             if unknown.any():
                 raise ValueError(f'{what} {_plain(col.iloc[unknown.argmax()])!r} (row {unknown.argmax():,}) is not among the {len(self.classes[name])-1:,} that the loaders know')
+        if self.session:
+            col = df[self.session] if self.session in df.columns else pd.Series('#na#', index=df.index)
+            res[self.session] = col.map(_plain).map(dict(self.classes[self.session].o2i)).fillna(0).to_numpy()
         return pd.DataFrame(res).astype('int64')
 
     def test_dl(self, test_items, bs=None, **kwargs):
@@ -209,24 +216,28 @@ def rating_dls(
     rating:str='rating', # Column of ratings, on any scale
     title:str='title', # Column of titles for showing, if there is one
     val_bs:int|None=None, # Ratings in a validation batch; default: `bs`
+    session:str|None=None, # Column of a further id, int or str, such as the day of the rating: a third column of codes for models that use it
     device=None, # Where batches go; default: fastai's `default_device()`
     path:str='.', # Where `learn.export` writes
 )->RatingDataLoaders: # fastai loaders with `n_users`, `n_items` (both count `#na#`), `classes`, `titles`, `y_range`, `test_dl`
-    """In-memory loaders: batches of codes (bs, 2) int64 and ratings (bs,) float32, each training rating once an epoch.
+    """In-memory loaders: batches of codes (bs, 2) int64, (bs, 3) with a `session`, and ratings (bs,) float32, each training rating once an epoch.
     Raises a `ValueError` for a missing column, an empty frame, a NaN, a rating that is no number, an id that is neither int nor str,
     and splits that overlap or reach outside. Repeated (user, item) pairs are counted aloud and kept"""
     cols = [_column(ratings, c, what) for c,what in ((user, 'user'), (item, 'item'), (rating, 'rating'))]
+    cols += [_column(ratings, session, 'session')] if session is not None else []
     if not len(ratings): raise ValueError('the frame of ratings is empty')
     if not (isinstance(bs, int) and bs > 0): raise ValueError(f'bs is {bs!r}; right is a number of ratings, 1 or more')
     if len({user, item, rating}) < 3: raise ValueError(f'user, item and rating are three columns, not {[user, item, rating]}')
-    ids,stars = {c.name: _ids(c) for c in cols[:2]},_stars(cols[2])
+    if session in (user, item, rating): raise ValueError(f'session is a column of its own, not {session!r}')
+    codes = [*cols[:2], *cols[3:]]
+    ids,stars = {c.name: _ids(c) for c in codes},_stars(cols[2])
     if splits is None: splits = random_split(ratings)
     splits = check_splits(splits, len(ratings))
     cats = Categorify()
-    cats.classes = {c.name: CategoryMap(ids[c.name], sort=False, add_na=True) for c in cols[:2]}
-    table = pd.DataFrame({c.name: pd.Categorical(c, categories=ids[c.name]).codes.astype('int64')+1 for c in cols[:2]} | {rating: stars})
+    cats.classes = {c.name: CategoryMap(ids[c.name], sort=False, add_na=True) for c in codes}
+    table = pd.DataFrame({c.name: pd.Categorical(c, categories=ids[c.name]).codes.astype('int64')+1 for c in codes} | {rating: stars})
     _report(table[[user, item]], table, splits, user, item)
-    train = RatingTable(table.iloc[splits[0]], [cats], [user, item], y_names=[rating], y_block=TransformBlock(), do_setup=False, reduce_memory=False)
+    train = RatingTable(table.iloc[splits[0]], [cats], list(ids), y_names=[rating], y_block=TransformBlock(), do_setup=False, reduce_memory=False)
     if title in ratings.columns and title not in (user, item, rating): train.titles = dict(zip((_plain(v) for v in cols[1]), _column(ratings, title, 'title')))
     train.y_range = _range(stars)
     device = device or default_device()
