@@ -1,4 +1,4 @@
-"""By the end, x
+"""By the end, you know why the films that somebody rated say more than the stars, you have built a model on it that stands level with the best published on MovieLens-100k, in seconds on one core, and you can say how sure you are of each of its parts.
 
 Docs: https://your_name.github.io/collab_nb/record.html.md"""
 
@@ -6,10 +6,10 @@ Docs: https://your_name.github.io/collab_nb/record.html.md"""
 
 # %% auto #0
 __all__ = ['PRIOR', 'inner_split', 'bag_sums', 'Membership', 'rated_by', 'tag_membership', 'user_tags', 'film_tags', 'user_days',
-           'Rows', 'RatedWhat', 'map_learner', 'paired_gain', 'SetRecommender', 'fit_predict']
+           'Rows', 'RatedWhat', 'map_learner', 'read_trials', 'paired_gain', 'SetRecommender', 'fit_predict']
 
-# %% ../nbs/11_record.ipynb #11-003
-import contextlib,hashlib,io
+# %% ../nbs/11_record.ipynb #11-004
+import contextlib,hashlib,io,json
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,11 +22,12 @@ from fastai.optimizer import OptimWrapper
 from safetensors.torch import load as safetensors_load,save as safetensors_save
 from torch import nn
 
-from .loader import _plain
+import collab_nb
 from .data import rating_dls
+from .loader import _plain
 from .recommend import FoldedUser,Recommender,RecommenderError
 
-# %% ../nbs/11_record.ipynb #11-004
+# %% ../nbs/11_record.ipynb #11-011
 def inner_split(
     splits, # Row positions (train, valid) of a fold
     n:int=8_000, # Number of training rows to choose on
@@ -38,7 +39,7 @@ def inner_split(
     order = np.random.RandomState(seed).permutation(len(train))
     return np.sort(train[order[n:]]),np.sort(train[order[:n]])
 
-# %% ../nbs/11_record.ipynb #11-005
+# %% ../nbs/11_record.ipynb #11-025
 def bag_sums(
     table, # (n_members, d)
     members, # (n_pairs,) rows of `table`, bag after bag
@@ -47,6 +48,7 @@ def bag_sums(
     "The sum of each bag's rows, by PyTorch's `embedding_bag`: no matrix of bags x members is made"
     return F.embedding_bag(members, table, starts, mode='sum')
 
+# %% ../nbs/11_record.ipynb #11-028
 class _BagSums(torch.autograd.Function):
     "`bag_sums` whose gradient is one as well: what a member gets is the sum over the bags that it is in"
     @staticmethod
@@ -57,6 +59,7 @@ class _BagSums(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad): return bag_sums(grad.contiguous(), *ctx.back),None,None,None,None
 
+# %% ../nbs/11_record.ipynb #11-029
 class Membership(nn.Module):
     """Who belongs to what, as lists: row r belongs to c columns. Called with a table (n_cols, d) it gives the sums over each row's columns, divided by sqrt(c) (Koren, 2008):
     (n_rows, d), in time and memory proportional to the pairs. A pair that repeats counts once"""
@@ -78,7 +81,7 @@ class Membership(nn.Module):
 
     def forward(self, table): return self.scale * _BagSums.apply(table, self.members, self.starts, self.bags, self.back_starts)
 
-# %% ../nbs/11_record.ipynb #11-006
+# %% ../nbs/11_record.ipynb #11-035
 def rated_by(
     dls, # Loaders of `rating_dls`: only their training rows are looked at
 )->tuple: # Two `Membership`s: users and the films they rated (n_users, n_items), films and the users who rated them (n_items, n_users)
@@ -86,7 +89,7 @@ def rated_by(
     users,items = dls.train.x[:,0].cpu(),dls.train.x[:,1].cpu()
     return Membership(users, items, dls.n_users, dls.n_items),Membership(items, users, dls.n_items, dls.n_users)
 
-# %% ../nbs/11_record.ipynb #11-007
+# %% ../nbs/11_record.ipynb #11-038
 def tag_membership(
     classes, # Ids in the order of their codes, as in `dls.classes['user']`
     tags:dict, # {id: list of tags}; ids without tags are left without
@@ -98,6 +101,7 @@ def tag_membership(
     column = {t: k for k,t in enumerate(names)}
     return Membership([code for code,_ in pairs], [column[t] for _,t in pairs], len(classes), len(names), names)
 
+# %% ../nbs/11_record.ipynb #11-039
 def user_tags(
     users:pd.DataFrame, # As `read_users` gives them
 )->dict: # {user: [age band, gender, occupation]}
@@ -113,14 +117,14 @@ def film_tags(
     span = pd.cut(movies.year.astype('float'), [*(s-1 for s in starts), 9999], labels=[f'from {s}' for s in starts])
     return {m: [*g.split('|'), *([] if pd.isna(s) else [s])] for m,g,s in zip(movies.movie, movies.genres, span)}
 
-# %% ../nbs/11_record.ipynb #11-008
+# %% ../nbs/11_record.ipynb #11-042
 def user_days(
     ratings:pd.DataFrame, # With columns `user` and `timestamp` (seconds since 1970)
 )->pd.Series: # An id, str, for each row: the user and the day
     "On which of a user's days (UTC) each rating was given"
     return ratings.user.astype(str) + ' on ' + pd.to_datetime(ratings.timestamp, unit='s').dt.strftime('%Y-%m-%d')
 
-# %% ../nbs/11_record.ipynb #11-009
+# %% ../nbs/11_record.ipynb #11-045
 class Rows(Module):
     "The rows of one side: factors and a bias of their own, plus what each membership adds: `own + sum of M @ table`"
     def __init__(self,
@@ -141,6 +145,7 @@ class Rows(Module):
             factors,bias = factors + m(self.factors[k].weight),bias + m(self.biases[k].weight)
         return factors,bias.squeeze(1)
 
+# %% ../nbs/11_record.ipynb #11-046
 class RatedWhat(Module):
     """A rating as the mean, a bias for user, film and session, and the product of two rows, each the sum of its own factors and those of what it belongs to:
     SVD++ (Koren, 2008), its mirror image for items (Rendle, Zhang and Koren, 2019), side features, and a bias for each user's day (timeSVD++, Koren, 2009).
@@ -204,7 +209,7 @@ class RatedWhat(Module):
     @property
     def movie_bias(self): return SimpleNamespace(weight=self.items()[1][:,None] + self.mean)
 
-# %% ../nbs/11_record.ipynb #11-010
+# %% ../nbs/11_record.ipynb #11-050
 PRIOR = {'own': 20., 'rated': 40., 'raters': 40., 'tags': 330., 'bias': 10.}     # sigma**2/tau**2: how many ratings it takes to outweigh the prior
 
 def map_learner(
@@ -226,7 +231,20 @@ def map_learner(
     learn.prior = {k: prior[k] for k in kinds}
     return learn
 
-# %% ../nbs/11_record.ipynb #11-011
+# %% ../nbs/11_record.ipynb #11-061
+def read_trials(
+    path:str|Path|None=None, # The file; default: the one that the package carries
+    fold:int=1, # Of which fold
+)->dict: # {row of the ladder: its tries}: dicts with `rmse` on the inner rows, `prior`, `epochs`, `lr`, `n_factors`
+    "The tries by which chapter 11 chose its settings, as tests/bench/choose_record.py stored them. Raises a `ValueError` where the file is no list of tries, or has none for this fold"
+    path,res = Path(path or Path(collab_nb.__file__).with_name('record_trials.json')),{}
+    try: tries = [t for t in json.loads(path.read_text(encoding='utf-8')) if t['fold'] == fold]
+    except (OSError, ValueError, TypeError, KeyError) as e: raise ValueError(f'{path} is no list of tries: {e!r}') from None
+    for t in tries: res.setdefault(t['row'], []).append(t)
+    if not res: raise ValueError(f'{path} has no tries for fold {fold}')
+    return res
+
+# %% ../nbs/11_record.ipynb #11-076
 def paired_gain(
     y, # (n,) ratings
     a, # (n,) predictions of one model
@@ -247,7 +265,7 @@ def paired_gain(
     sums = np.bincount(code, weights=part)                                   # (n_users,)
     return rmse[0]-rmse[1],float((len(who)/(len(who)-1)*(sums**2).sum())**.5/len(y))
 
-# %% ../nbs/11_record.ipynb #11-012
+# %% ../nbs/11_record.ipynb #11-087
 class SetRecommender(Recommender):
     """A `Recommender` of a `RatedWhat`. Somebody new is described first by the set of what they rated, and then, as far as that leaves something open, by the stars.
     Made by `from_learner`; sessions have no part in it, since nobody knows on which day somebody will watch"""
@@ -333,7 +351,7 @@ class SetRecommender(Recommender):
         res.members,res.base,res.weights = t['members'],t['base'],t['weights']
         return res
 
-# %% ../nbs/11_record.ipynb #11-013
+# %% ../nbs/11_record.ipynb #11-099
 def fit_predict(
     train:pd.DataFrame, # Ratings to learn from, with columns `user`, `movie`, `rating`
     test:pd.DataFrame, # Rows to predict; a column of ratings is not looked at
