@@ -9,7 +9,7 @@ __all__ = ['PRIOR', 'inner_split', 'bag_sums', 'Membership', 'rated_by', 'tag_me
            'Rows', 'RatedWhat', 'map_learner', 'read_trials', 'paired_gain', 'SetRecommender', 'fit_predict']
 
 # %% ../nbs/11_record.ipynb #11-004
-import contextlib,hashlib,io,json
+import contextlib,hashlib,io,json,math
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -269,6 +269,8 @@ def paired_gain(
 class SetRecommender(Recommender):
     """A `Recommender` of a `RatedWhat`. Somebody new is described first by the set of what they rated, and then, as far as that leaves something open, by the stars.
     Made by `from_learner`; sessions have no part in it, since nobody knows on which day somebody will watch"""
+    typical = 40     # films; chosen in chapter 11
+
     @classmethod
     def from_learner(cls,
         learn, # A `map_learner`, trained
@@ -282,28 +284,33 @@ class SetRecommender(Recommender):
         d = res.item_factors.shape[1]
         res.members = torch.zeros(len(res.items), d+1)
         if 'rated' in side.memberships: res.members = torch.cat([side.factors['rated'].weight, side.biases['rated'].weight], dim=1).detach().cpu()[codes]
-        prior = learn.prior
-        res.weights = torch.tensor([prior['own']]*d + [prior['bias']], dtype=torch.float64)
+        res.weights = torch.tensor([1.]*d + [learn.prior['bias']/learn.prior['own']], dtype=torch.float64)     # of the ridge
+        counts = torch.bincount(torch.tensor([res._item_row[i] for known in res._ratings.values() for i in known]), minlength=len(res.items)).float()
+        res.rest = res.typical * (counts @ res.members)/counts.sum()
         whole = torch.cat([res.user_factors, res.user_bias[:,None]], dim=1)
-        res.base = (whole - torch.stack([res._of_set(res._ratings[u]) for u in res.users])).mean(dim=0)
+        parts = torch.stack([res.members[[res._item_row[i] for i in known]].sum(dim=0) / len(known)**.5 for u in res.users for known in [res._ratings[u]]])
+        res.base = (whole - parts).mean(dim=0)
         return res
 
-    def _of_set(self, items):
-        "What the set of `items` says of whoever rated them: (d+1,)"
+    def of_set(self,
+        items, # Item ids; unknown ones say nothing
+    )->FoldedUser: # To be passed in place of a user's id
+        """Somebody of whom only is known *what* they rated: the mean user, plus what the set says. What one tells a recommender is a part of what one has seen: `typical` films of the average
+        taste stand in for the rest"""
         rows = [self._item_row[_plain(i)] for i in items if _plain(i) in self._item_row]
-        return self.members[rows].sum(dim=0) / max(len(rows), 1)**.5
+        return FoldedUser(self.base + (self.members[rows].sum(dim=0) + self.rest) / (len(rows)+self.typical)**.5, {_plain(i): math.nan for i in items})
 
     def fold_in(self,
         ratings:dict, # {item: stars}, or a Series of stars with item ids for its index
     )->FoldedUser: # To be passed in place of a user's id
-        "A user that the model never saw: the mean user, plus what the set says, plus ridge regression on what the stars add, with the prior of training. Raises a `ValueError` for unknown items and stars that are not finite"
+        "A user that the model never saw: the mean user, plus what the set says, plus ridge regression on what the stars add. Raises a `ValueError` for unknown items and stars that are not finite"
         ratings = {_plain(i): float(r) for i,r in dict(ratings).items()}
         rows = [self._row(self._item_row, 'item', i) for i in ratings]
         stars = torch.tensor(list(ratings.values()), dtype=torch.float64)
         if not torch.isfinite(stars).all(): raise ValueError('a rating is NaN or infinite; right is a finite number of stars')
-        start = (self.base + self._of_set(ratings)).double()                                               # (d+1,)
+        start = self.of_set(ratings).theta.double()                                               # (d+1,)
         X = torch.cat([self.item_factors[rows], torch.ones(len(rows), 1)], dim=1).double()                 # (n, d+1)
-        own = torch.linalg.solve(X.T@X + torch.diag(self.weights), X.T@(stars - self.item_bias[rows] - X@start))
+        own = torch.linalg.solve(X.T@X + torch.diag(self.ridge*self.weights), X.T@(stars - self.item_bias[rows] - X@start))
         return FoldedUser(start+own, ratings)
 
     def update(self,
@@ -316,7 +323,7 @@ class SetRecommender(Recommender):
         res = object.__new__(type(self))
         res.__dict__.update(plain.__dict__)
         res.members = torch.cat([self.members, torch.zeros(len(res.items)-len(self.items), self.members.shape[1])])
-        res.base,res.weights = self.base,self.weights
+        res.base,res.rest,res.weights = self.base,self.rest,self.weights
         for u in map(_plain, ratings[user].unique()):
             theta = res.fold_in({i: s for i,s in res._ratings[u].items() if i in res._item_row}).theta.float()
             res.user_factors[res._user_row[u]],res.user_bias[res._user_row[u]] = theta[:-1],theta[-1]
@@ -328,7 +335,7 @@ class SetRecommender(Recommender):
         "As `Recommender.save`, with a file more. Without it, or with another's, `load` refuses the folder"
         super().save(folder)
         of = hashlib.sha256((Path(folder)/'recommender.json').read_bytes()).digest()
-        data = safetensors_save({'members': self.members.contiguous(), 'base': self.base.contiguous(), 'weights': self.weights, 'of': torch.tensor(list(of), dtype=torch.uint8)})
+        data = safetensors_save({'members': self.members.contiguous(), 'base': self.base.contiguous(), 'rest': self.rest.contiguous(), 'weights': self.weights, 'of': torch.tensor(list(of), dtype=torch.uint8)})
         part = Path(folder)/'set.part'
         part.write_bytes(data)
         part.replace(Path(folder)/'set.safetensors')
@@ -345,10 +352,10 @@ class SetRecommender(Recommender):
         try: t = safetensors_load(file.read_bytes())
         except Exception as e: raise RecommenderError(f'tampered with: {file} holds no tables ({e})') from None
         d,of = res.item_factors.shape[1]+1,hashlib.sha256((Path(folder)/'recommender.json').read_bytes()).digest()
-        right = {'members': (torch.float32, (len(res.items), d)), 'base': (torch.float32, (d,)), 'weights': (torch.float64, (d,)), 'of': (torch.uint8, (32,))}
+        right = {'members': (torch.float32, (len(res.items), d)), 'base': (torch.float32, (d,)), 'rest': (torch.float32, (d,)), 'weights': (torch.float64, (d,)), 'of': (torch.uint8, (32,))}
         if {k: (v.dtype, tuple(v.shape)) for k,v in t.items()} != right or bytes(t['of'].tolist()) != of: raise RecommenderError(f'tampered with: {file} belongs to another recommender')
         if not all(torch.isfinite(v).all() for v in t.values()) or not (t['weights'] > 0).all(): raise RecommenderError(f'tampered with: {file} holds numbers that no training gives')
-        res.members,res.base,res.weights = t['members'],t['base'],t['weights']
+        res.members,res.base,res.rest,res.weights = t['members'],t['base'],t['rest'],t['weights']
         return res
 
 # %% ../nbs/11_record.ipynb #11-099
