@@ -265,7 +265,7 @@ def paired_gain(
     sums = np.bincount(code, weights=part)                                   # (n_users,)
     return rmse[0]-rmse[1],float((len(who)/(len(who)-1)*(sums**2).sum())**.5/len(y))
 
-# %% ../nbs/11_record.ipynb #11-087
+# %% ../nbs/11_record.ipynb #11-091
 class SetRecommender(Recommender):
     """A `Recommender` of a `RatedWhat`. Somebody new is described first by the set of what they rated, and then, as far as that leaves something open, by the stars.
     Made by `from_learner`; sessions have no part in it, since nobody knows on which day somebody will watch"""
@@ -358,7 +358,7 @@ class SetRecommender(Recommender):
         res.members,res.base,res.rest,res.weights = t['members'],t['base'],t['rest'],t['weights']
         return res
 
-# %% ../nbs/11_record.ipynb #11-099
+# %% ../nbs/11_record.ipynb #11-105
 def fit_predict(
     train:pd.DataFrame, # Ratings to learn from, with columns `user`, `movie`, `rating`
     test:pd.DataFrame, # Rows to predict; a column of ratings is not looked at
