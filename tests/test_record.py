@@ -1,0 +1,257 @@
+"Sets against slow loops, the prior against the loss, the recommender and its folder, and that no test row is ever looked at."
+import copy
+import inspect
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from fastai.collab import set_seed
+from fastai.learner import load_learner
+
+from collab_nb.data import random_split, rating_dls, synth_ratings
+from collab_nb.record import (PRIOR, Membership, RatedWhat, SetRecommender, bag_sums, film_tags, fit_predict, inner_split, map_learner, paired_gain, rated_by, read_trials,
+                              tag_membership, user_days, user_tags)
+from collab_nb.recommend import Recommender, RecommenderError
+
+
+@pytest.fixture(scope='module')
+def table():
+    df = synth_ratings(120, 80, 4000, n_factors=3, seed=1)
+    return df.assign(session=df.user.astype(str) + '-' + (np.arange(len(df)) % 3).astype(str))
+
+@pytest.fixture(scope='module')
+def dls(table): return rating_dls(table, splits=random_split(table, seed=0), bs=512, device='cpu')
+
+TAGS = {u: [f'age {u%3}', 'all'] for u in range(0, 200, 2)}
+
+def fit(dls, epochs=4, prior=None, **parts):
+    set_seed(0, reproducible=True)
+    learn = map_learner(dls, RatedWhat.from_dls(dls, n_factors=6, **parts), prior)
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(epochs, 3e-2)
+    return learn
+
+@pytest.fixture(scope='module')
+def learn(dls): return fit(dls, user_tags=TAGS)
+
+# Sets
+
+def test_membership_is_the_loop():
+    rng = np.random.default_rng(0)
+    rows,cols = rng.integers(0, 9, 40),rng.integers(0, 7, 40)
+    m,t = Membership(rows, cols, 11, 8).double(),torch.randn(8, 3, dtype=torch.float64, requires_grad=True)
+    sets = [sorted(set(cols[rows == r].tolist())) for r in range(11)]                 # a pair that repeats counts once
+    slow = torch.stack([t[s].sum(dim=0)/max(len(s), 1)**.5 for s in sets])
+    assert torch.allclose(m(t), slow, atol=1e-6) and (m(t)[9:] == 0).all()
+    assert torch.autograd.gradcheck(m, t)
+    assert all(b.is_sparse is False and b.numel() <= 40+11 for b in m.buffers())         # lists, no table of rows x columns
+    assert not m.state_dict()
+
+def test_empty_bags(): assert bag_sums(torch.ones(2, 1), torch.tensor([0, 1]), torch.tensor([0, 0, 2])).flatten().tolist() == [0, 2, 0]
+
+def test_sets_come_from_training_rows(table):
+    "Other test rows, or other stars on them, leave the model as it was"
+    train,valid = random_split(table, seed=0)
+    got = []
+    for v in (valid, valid[:100]):
+        d = rating_dls(table, splits=(train, v), bs=512, device='cpu')
+        what,who = rated_by(d)
+        assert what.members.numel() == who.members.numel() == len(table.iloc[train].drop_duplicates(['user', 'movie']))
+        got.append((what.members, RatedWhat.from_dls(d).mean))
+    assert torch.equal(got[0][0], got[1][0]) and got[0][1] == got[1][1]
+    assert list(inspect.signature(rated_by).parameters) == ['dls']
+
+def test_fit_predict_does_not_look_at_test_stars(table):
+    train,test = table.iloc[::2],table.iloc[1::2]
+    kw = dict(epochs=2, bs=512, user_tags=TAGS, session='session')
+    a,b = fit_predict(train, test.assign(rating=1.), **kw),fit_predict(train, test.drop(columns='rating'), **kw)
+    assert np.array_equal(a, b) and a.dtype == np.float32 and len(a) == len(test)
+    assert train.rating.min() <= a.min() and a.max() <= train.rating.max()
+
+def test_fit_predict_knows_the_planted_taste(table):
+    train,test = table.iloc[::2],table.iloc[1::2]
+    p = fit_predict(train, test, bs=512, n_factors=6)
+    assert ((p-test.rating)**2).mean() < .9*((train.rating.mean()-test.rating)**2).mean()
+
+def test_tags():
+    m = tag_membership(['#na#', 1, 2, 3], {1: ['b', 'a'], 3: ['b'], 9: ['c']})
+    assert m.names == ['a', 'b'] and torch.allclose(m(torch.eye(2)), torch.tensor([[0, 0], [.5, .5], [0, 0], [0, 1]]).sqrt())
+    with pytest.raises(ValueError, match='none of the ids has a tag'): tag_membership([1], {2: ['a']})
+
+def test_tags_of_movielens():
+    users = pd.DataFrame({'user': [1, 2], 'age': [17, 56], 'gender': ['M', 'F'], 'occupation': ['writer', 'other']})
+    assert user_tags(users) == {1: ['under 18', 'M', 'writer'], 2: ['56 and older', 'F', 'other']}
+    movies = pd.DataFrame({'movie': [1, 2], 'year': pd.array([1994, None], dtype='Int64'), 'genres': ['Drama|War', 'unknown']})
+    assert film_tags(movies) == {1: ['Drama', 'War', 'from 1994'], 2: ['unknown']}
+    assert user_days(pd.DataFrame({'user': [7], 'timestamp': [86400]})).tolist() == ['7 on 1970-01-02']
+
+# The model and its prior
+
+def test_model_by_hand(table):
+    d = rating_dls(table, splits=random_split(table, seed=0), bs=512, session='session', device='cpu')
+    model = RatedWhat.from_dls(d, user_tags=TAGS, n_factors=3)
+    for p in model.parameters(): torch.nn.init.normal_(p, std=.3)
+    x = d.train.x[:6]
+    rows = []
+    for u,i,s in x.tolist():
+        P,b = model.users.own.weight[u],model.users.own_bias.weight[u]
+        for k,m in model.users.memberships.items(): P,b = P+m(model.users.factors[k].weight)[u],b+m(model.users.biases[k].weight)[u]
+        Q,c = model.items.own.weight[i]+model.items.memberships['raters'](model.items.factors['raters'].weight)[i],model.items.own_bias.weight[i]+model.items.memberships['raters'](model.items.biases['raters'].weight)[i]
+        rows.append(model.mean + b + c + model.session_bias.weight[s] + P@Q)
+    assert torch.allclose(model.train()(x), torch.cat(rows), atol=1e-5)
+    assert model.eval()(x).min() >= 1 and model(x).max() <= 5
+    assert torch.allclose(model.train()(x[:,:2]), torch.cat(rows)-model.session_bias(x[:,2]).squeeze(1), atol=1e-5)     # without a session
+    assert sum(len(t) for t in model.tables().values()) == len(list(model.parameters()))
+
+def test_each_kind_has_its_prior(learn):
+    "The weights found are a point where the gradient of squared error plus prior vanishes, kind by kind"
+    assert learn.prior == {k: PRIOR[k] for k in learn.model.tables()}
+    d = learn.dls
+    long = fit(rating_dls(d.train_ds.items.rename(columns={}).assign(), splits=(np.arange(len(d.train.y)), []), bs=1<<20, device='cpu'), epochs=250)
+    model,n = long.model.train(),len(long.dls.train.y)
+    kinds = model.tables()
+    loss = ((model(long.dls.train.x)-long.dls.train.y)**2).sum()
+    data = torch.autograd.grad(loss, [t for ts in kinds.values() for t in ts])
+    data = iter(data)
+    for k,ts in kinds.items():
+        for t in ts:
+            pull = 2*PRIOR[k]*t.detach()
+            assert (next(data)+pull).norm() < .1*pull.norm()+.5, k
+
+def test_map_learner_refuses(dls):
+    model = RatedWhat.from_dls(dls)
+    for prior,why in (({'own': 0}, 'above 0'), ({'bias': -1.}, 'above 0'), ({'extra': 1.}, "'extra', which the model has not")):
+        with pytest.raises(ValueError, match=why): map_learner(dls, model, prior)
+    odd = RatedWhat(dls.n_users, dls.n_items, users={'shops': Membership([1], [0], dls.n_users, 2)})
+    with pytest.raises(ValueError, match="no prior for tables of the kind 'shops'"): map_learner(dls, odd)
+    map_learner(dls, odd, {'shops': 5.})
+
+def test_copied_and_exported(learn, tmp_path):
+    x = learn.dls.valid.x[:50]
+    with torch.no_grad():
+        want = learn.model.eval()(x)
+        assert torch.equal(copy.deepcopy(learn.model)(x), want)
+        learn.path = tmp_path
+        learn.export('m.pkl')
+        assert torch.equal(load_learner(tmp_path/'m.pkl').model.eval()(x), want)
+
+# The third column
+
+def test_sessions(table):
+    d = rating_dls(table, splits=random_split(table, seed=0), bs=32, session='session', device='cpu')
+    x,y = d.one_batch()
+    assert x.shape == (32, 3) and d.session == 'session' and d.n_sessions == table.session.nunique()+1
+    rows = table.head(4)
+    assert d.test_dl(rows).x[:,2].tolist() == [d.classes['session'].o2i[s] for s in rows.session]
+    assert d.test_dl(rows.assign(session='never seen')).x[:,2].tolist() == d.test_dl(rows.drop(columns='session')).x[:,2].tolist() == [0]*4
+    assert rating_dls(table, bs=32).one_batch()[0].shape == (32, 2)
+    with pytest.raises(ValueError, match='a column of its own'): rating_dls(table, session='user')
+    with pytest.raises(ValueError, match="no column 'day'"): rating_dls(table, session='day')
+    with pytest.raises(ValueError, match='NaN'): rating_dls(table.assign(session=None), session='session')
+
+# Choosing and judging
+
+def test_inner_split(table):
+    splits = random_split(table, seed=0)
+    train,valid = inner_split(splits, n=300)
+    assert len(valid) == 300 and sorted([*train, *valid]) == sorted(splits[0]) and not set(valid) & set(splits[1])
+    order = np.random.RandomState(7).permutation(len(splits[0]))
+    assert set(valid) == set(splits[0][order[:300]])
+    for n in (0, len(splits[0])):
+        with pytest.raises(ValueError, match='rows to choose on'): inner_split(splits, n=n)
+
+def test_paired_gain():
+    rng = np.random.default_rng(0)
+    users,y = rng.integers(0, 50, 2000),rng.normal(size=2000)
+    a,b = y+rng.normal(size=2000)+rng.normal(size=50)[users],y+rng.normal(size=2000)
+    rmse = lambda p, r=slice(None): ((p[r]-y[r])**2).mean()**.5
+    gain,se = paired_gain(y, a, b, users)
+    assert gain == pytest.approx(rmse(a)-rmse(b)) and paired_gain(y, b, a, users) == (pytest.approx(-gain), pytest.approx(se))
+    boot = []
+    for _ in range(300):
+        r = np.concatenate([np.flatnonzero(users == u) for u in rng.integers(0, 50, 50)])
+        boot.append(rmse(a, r)-rmse(b, r))
+    assert se == pytest.approx(np.std(boot), rel=.2)
+    assert paired_gain(y, a, a, users) == (0, 0)
+    assert paired_gain(y, a, y, users)[0] == pytest.approx(rmse(a))
+    with pytest.raises(ValueError, match='one each for each row'): paired_gain(y, a, b[:-1], users)
+    with pytest.raises(ValueError, match='two users'): paired_gain(y, a, b, np.zeros(2000))
+
+def test_trials(tmp_path):
+    for fold in range(1, 6):
+        tries = read_trials(fold=fold)
+        assert all(len(t) == 24 for t in tries.values()) and {'+ who rated it', '+ tags', '+ day'} <= set(tries)
+        for t in sum(tries.values(), []): assert math.isfinite(t['rmse']) and set(t['prior']) <= set(PRIOR)
+    for text,why in (('{', 'no list'), ('[]', 'no tries'), ('[1]', 'no list')):
+        (tmp_path/'t.json').write_text(text)
+        with pytest.raises(ValueError, match=why): read_trials(tmp_path/'t.json')
+
+# The recommender
+
+@pytest.fixture(scope='module')
+def rec(learn): return SetRecommender.from_learner(learn)
+
+def test_its_scores_are_the_models(rec, learn):
+    x,d = learn.dls.train.x[:200],learn.dls
+    with torch.no_grad(): want = learn.model.train()(x).numpy()
+    got = rec.predict([d.classes['user'][u] for u in x[:,0].tolist()], [d.classes['movie'][i] for i in x[:,1].tolist()])
+    assert np.allclose(got, want, atol=1e-4)
+
+def test_the_set_counts_without_stars(rec):
+    a,b = rec.items[:6],rec.items[6:12]
+    A,B = rec.of_set(a),rec.of_set(b)
+    assert not torch.allclose(A.theta, B.theta) and torch.allclose(A.theta, rec.of_set([*a, 'never heard of']).theta)
+    by_hand = rec.base + (rec.members[:6].sum(dim=0)+rec.rest) / (6+rec.typical)**.5
+    assert torch.allclose(A.theta, by_hand)
+
+def test_fold_in_is_the_minimum(rec):
+    given = dict(zip(rec.items[:12], np.random.default_rng(0).integers(1, 6, 12).tolist()))
+    theta,start = rec.fold_in(given).theta,rec.of_set(given).theta.double()
+    X = torch.cat([rec.item_factors[:12], torch.ones(12, 1)], dim=1).double()
+    def loss(t): return ((torch.tensor(list(given.values()))-rec.item_bias[:12]-X@t)**2).sum() + (rec.ridge*rec.weights*(t-start)**2).sum()
+    for _ in range(20): assert loss(theta) <= loss(theta+.01*torch.randn(len(theta), dtype=torch.float64))
+    assert rec.recommend(rec.fold_in(given)).item.isin(given).sum() == 0
+    for bad in (math.nan, math.inf):
+        with pytest.raises(ValueError, match='finite'): rec.fold_in({rec.items[0]: bad})
+    with pytest.raises(ValueError, match='no training rating'): rec.fold_in({'nothing': 3})
+
+def test_update_takes_the_set_in(rec):
+    new = pd.DataFrame({'user': [9999]*8, 'movie': rec.items[:8], 'rating': [5., 1.]*4})
+    res = rec.update(new)
+    assert type(res) is SetRecommender and 9999 not in rec.users
+    assert torch.allclose(res._theta(9999), rec.fold_in(dict(zip(new.movie, new.rating))).theta.float(), atol=1e-6)
+    more = rec.update(pd.DataFrame({'user': [rec.users[0]], 'movie': [7777], 'rating': [4.]}))
+    assert len(more.members) == len(rec.members)+1 and (more.members[-1] == 0).all() and len(more.recommend(9999 if 9999 in more.users else rec.users[0], 3)) == 3
+
+def test_saved_and_loaded(rec, tmp_path):
+    rec.save(tmp_path/'r')
+    again = SetRecommender.load(tmp_path/'r')
+    given = {rec.items[0]: 5., rec.items[3]: 1.}
+    assert torch.equal(again.fold_in(given).theta, rec.fold_in(given).theta)
+    pd.testing.assert_frame_equal(again.recommend(rec.users[0]), rec.recommend(rec.users[0]))
+    assert type(Recommender.load(tmp_path/'r')) is Recommender                      # without the sets it is a plain one
+    rec.save(tmp_path/'r')                                                          # over itself
+
+def test_damaged_folders(rec, tmp_path):
+    def saved(name, r=rec):
+        r.save(tmp_path/name)
+        return tmp_path/name
+    one,other = saved('one'),saved('other', rec.update(pd.DataFrame({'user': [1], 'movie': [rec.items[0]], 'rating': [2.]})))
+    (one/'set.safetensors').write_bytes((other/'set.safetensors').read_bytes())
+    with pytest.raises(RecommenderError, match='another recommender'): SetRecommender.load(one)
+    (one/'set.safetensors').write_bytes(b'nothing')
+    with pytest.raises(RecommenderError, match='holds no tables'): SetRecommender.load(one)
+    (one/'set.safetensors').unlink()
+    with pytest.raises(RecommenderError, match='incomplete'): SetRecommender.load(one)
+    with pytest.raises(RecommenderError, match='oversized'): SetRecommender.load(other, most=10)
+
+def test_refuses_other_models(dls):
+    from collab_nb.bias import DotProductBias
+    from fastai.collab import Learner, MSELossFlat
+    with pytest.raises(ValueError, match='has no sets'): SetRecommender.from_learner(Learner(dls, DotProductBias(dls.n_users, dls.n_items, 3), loss_func=MSELossFlat()))
+
+def test_without_the_users_sets(dls):
+    rec = SetRecommender.from_learner(fit(dls, epochs=1, rated=False))
+    assert (rec.members == 0).all() and len(rec.recommend(rec.fold_in({rec.items[0]: 4.}))) == 10
