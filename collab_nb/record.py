@@ -79,7 +79,11 @@ class Membership(nn.Module):
         for name,v in dict(members=pairs[1], starts=starts[0], bags=back[0], back_starts=starts[1], scale=counts[0].clamp(min=1).rsqrt()[:,None]).items():
             self.register_buffer(name, v, persistent=False)
 
-    def forward(self, table): return self.scale * _BagSums.apply(table, self.members, self.starts, self.bags, self.back_starts)
+    def forward(self,
+        table, # (n_cols, d): what each column adds
+    )->torch.Tensor: # (n_rows, d)
+        "The scaled sums"
+        return self.scale * _BagSums.apply(table, self.members, self.starts, self.bags, self.back_starts)
 
 # %% ../nbs/11_record.ipynb #11-035
 def rated_by(
@@ -244,7 +248,7 @@ def read_trials(
     if not res: raise ValueError(f'{path} has no tries for fold {fold}')
     return res
 
-# %% ../nbs/11_record.ipynb #11-076
+# %% ../nbs/11_record.ipynb #11-074
 def paired_gain(
     y, # (n,) ratings
     a, # (n,) predictions of one model
