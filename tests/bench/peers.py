@@ -1,0 +1,91 @@
+"Other people's models, as their documentation uses them. Each function fits on `train` and predicts `test`; a package is imported where it is used."
+import numpy as np
+import pandas as pd
+
+AGES  = [0, 17, 24, 34, 44, 49, 55, 200]
+YEARS = [0, 1940, 1950, 1960, 1970, 1980, 1985, 1990, 1992, 1993, 1994, 1995, 1996, 1997, 2100]
+
+def surprise(train, test, seed, algo='SVD', **settings):
+    "Surprise's `SVD` and `SVDpp`: biased factors by stochastic gradient descent, one rating at a time (Hug, 2020)"
+    from surprise import Dataset,Reader,SVD,SVDpp
+    data = Dataset.load_from_df(train[['user', 'movie', 'rating']], Reader(rating_scale=(1, 5))).build_full_trainset()
+    model = {'SVD': SVD, 'SVDpp': SVDpp}[algo](random_state=seed, **settings).fit(data)
+    return [model.predict(u, i).est for u,i in zip(test.user, test.movie)]
+
+def surprise_svdpp(*args, **settings): return surprise(*args, algo='SVDpp', cache_ratings=True, **settings)
+
+def cornac(train, test, seed, **settings):
+    "Cornac's `MF`: biased factors by stochastic gradient descent (Salah et al., 2020)"
+    from cornac.data import Dataset
+    from cornac.models import MF
+    data = Dataset.from_uir(list(train[['user', 'movie', 'rating']].itertuples(index=False, name=None)), seed=seed)
+    model = MF(seed=seed, num_threads=1, **settings).fit(data)
+    return [model.rate(data.uid_map.get(u, data.num_users), data.iid_map.get(i, data.num_items)) for u,i in zip(test.user, test.movie)]
+
+def lenskit(train, test, seed, **settings):
+    "LensKit's `BiasedMFScorer`: biased factors by alternating least squares (Ekstrand, 2020)"
+    from lenskit.als import BiasedMFScorer
+    from lenskit.batch import predict
+    from lenskit.data import ItemListCollection,from_interactions_df
+    from lenskit.pipeline import predict_pipeline
+    from lenskit.random import set_global_rng
+    set_global_rng(seed)
+    pipe = predict_pipeline(BiasedMFScorer(**settings))
+    pipe.train(from_interactions_df(train[['user', 'movie', 'rating']], user_col='user', item_col='movie', rating_col='rating'))
+    asked = test[['user', 'movie']].set_axis(['user_id', 'item_id'], axis=1)
+    said = predict(pipe, ItemListCollection.from_df(asked, ['user_id']), n_jobs=1).to_df()
+    return asked.merge(said, on=['user_id', 'item_id'], how='left').score.fillna(train.rating.mean())
+
+# myFM: a factorization machine sampled by Gibbs (Rendle, 2012; github.com/tohtsky/myFM), with the features of its own MovieLens example
+
+def one_hot(values, classes):
+    "A sparse indicator (len(values), len(classes)); a value that is no class has an empty row"
+    from scipy.sparse import csr_matrix
+    at = pd.Index(classes).get_indexer(values)
+    rows = np.flatnonzero(at >= 0)
+    return csr_matrix((np.ones(len(rows)), (rows, at[rows])), shape=(len(values), len(classes)))
+
+def block(train, test, by, other, implicit, side):
+    "Features of each id in column `by`: itself, who (or what) it met in training scaled by 1/sqrt(count), side features; and the row of each rating"
+    from scipy.sparse import diags,hstack
+    ids = pd.concat([train, test]).drop_duplicates(by)
+    known,others = np.unique(train[by]),np.unique(train[other])
+    groups = [one_hot(ids[by], known)]
+    if implicit:
+        met = one_hot(train[by], ids[by]).T @ one_hot(train[other], others)
+        groups.append(diags(1/np.sqrt(np.maximum(np.asarray(met.sum(1)).ravel(), 1))) @ met)
+    groups += [f(ids) for f in side]
+    at = pd.Index(ids[by])
+    return hstack(groups, format='csr'),[g.shape[1] for g in groups],at.get_indexer(train[by]),at.get_indexer(test[by])
+
+def column(name): return lambda ids: one_hot(ids[name], sorted(ids[name].unique()))
+def bins(name, edges): return lambda ids: one_hot(pd.cut(ids[name], edges, labels=False), range(len(edges)-1))
+def genres(ids):
+    from scipy.sparse import csr_matrix
+    flags = ids.genres.str.get_dummies('|').to_numpy(dtype='float64')
+    return csr_matrix(flags/np.sqrt(flags.sum(1, keepdims=True)))
+
+def myfm(train, test, seed, user_sets=False, movie_sets=False, ordinal=False, rank=10, n_iter=512):
+    "myFM with what the frames show: ids; `user_sets`: who rated what (SVD++); `movie_sets`: its mirror image (flipped); side features and the day where they are columns"
+    from myfm import MyFMOrderedProbit,MyFMRegressor,RelationBlock
+    has_side = 'age' in train
+    blocks = [block(train, test, 'user', 'movie', user_sets, [bins('age', AGES), column('gender'), column('occupation')] if has_side else []),
+              block(train, test, 'movie', 'user', movie_sets, [genres, bins('year', YEARS)] if has_side else [])]
+    sizes = [n for _,group,_,_ in blocks for n in group]
+    days,X_train,X_test = [],None,None
+    if 'timestamp' in train:
+        days = sorted((train.timestamp//86400).unique())
+        X_train,X_test = (one_hot(f.timestamp//86400, days) for f in (train, test))
+        sizes = [len(days), *sizes]
+    grouping = [g for g,n in enumerate(sizes) for _ in range(n)]
+    rel_train,rel_test = ([RelationBlock(b[which].tolist(), b[0]) for b in blocks] for which in (2, 3))
+    model = (MyFMOrderedProbit if ordinal else MyFMRegressor)(rank=rank, random_seed=42+seed)
+    stars = train.rating.to_numpy()-1 if ordinal else train.rating.to_numpy(dtype='float64')
+    model.fit(X_train, stars, X_rel=rel_train, grouping=grouping, n_iter=n_iter, n_kept_samples=n_iter-min(50, n_iter//4))
+    if not ordinal: return model.predict(X_test, rel_test)
+    probs = model.predict_proba(X_test, rel_test)
+    return probs @ np.arange(1, 6),probs
+
+def myfm_svdpp(*args, **settings): return myfm(*args, user_sets=True, **settings)
+def myfm_flipped(*args, **settings): return myfm(*args, user_sets=True, movie_sets=True, **settings)
+def myfm_ordinal(*args, **settings): return myfm(*args, user_sets=True, movie_sets=True, ordinal=True, **settings)
