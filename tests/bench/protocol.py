@@ -31,9 +31,12 @@ def draw(space, rng):
     return {k: float(f'{np.exp(rng.uniform(*np.log(v))):.3g}') if isinstance(v, tuple) else v[rng.randint(len(v))] for k,v in space.items()}
 
 def trials(row, n, seed=0):
-    "The `n` settings that a row tries: the one that it comes with, then random ones; the same for every split"
-    rng = np.random.RandomState(seed)
-    return [row.get('default', {}), *(draw(row['space'], rng) for _ in range(n-1))] if n else []
+    "The `n` settings that a row tries: the one that it comes with, then random ones, none of them twice; the same for every split"
+    rng,res = np.random.RandomState(seed),[row['default']][:n]
+    while len(res) < n:
+        new = draw(row['space'], rng)
+        if new not in res: res.append(new)
+    return res
 
 def rmse(stars, preds): return float(np.sqrt(np.mean((np.asarray(stars, 'float64')-preds)**2)))
 
@@ -62,7 +65,7 @@ def coverage(probs, stars, levels=(.5, .8, .95), seed=0):
     pit = below + np.random.RandomState(seed).rand(len(at))*probs[rows, at]
     return {'inside': [float((np.abs(pit-.5) <= level/2).mean()) for level in levels], 'nll': float(-np.log(probs[rows, at].clip(1e-12)).mean())}
 
-def run(row, ratings, splits, n_trials):
+def run(row, ratings, splits, n_trials, quick=False):
     "Choose on the inner rows, freeze, fit on the whole training part, predict the test rows: a result and the predictions"
     for name in row.get('needs', []): importlib.import_module(name)     # before the clock starts
     importlib.import_module(row['predict'].partition(':')[0])
@@ -72,8 +75,9 @@ def run(row, ratings, splits, n_trials):
     for settings in trials(row, n_trials):
         preds,_ = predict(row, fit, valid, **{**settings, **row.get('while_trying', {})})
         tried.append((rmse(valid.rating, preds), settings))
-    best,settings = min(tried, key=lambda t: t[0]) if tried else (None, row.get('default', {}))
+    best,settings = min(tried, key=lambda t: t[0]) if tried else (None, row['default'])
     chosen = cpu()
+    if quick: settings = {**settings, **row.get('while_trying', {})}
     preds,probs = predict(row, train, test, **settings)
     result = {'rmse': rmse(test.rating, preds), 'valid': best, 'settings': settings, 'trials': len(tried), 'cpu': round(cpu()-chosen, 2), 'cpu_trials': round(chosen-start, 2),
               'mb': round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024), 'tried': tried}
@@ -88,7 +92,7 @@ def main(split, name, n_trials, folder):
     result = {'row': name, 'split': split}
     folder = Path(folder)
     splits = np.load(folder/f'{split}.npz')
-    try: more,preds = run(row, pd.read_csv(folder/'ratings.csv'), (splits['train'], splits['test']), int(n_trials))
+    try: more,preds = run(row, pd.read_csv(folder/'ratings.csv'), (splits['train'], splits['test']), int(n_trials), quick=split == 'quick')
     except ImportError as e: result['missing'] = f'{type(e).__name__}: {e}'
     else:
         result.update(more)

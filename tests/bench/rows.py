@@ -1,0 +1,66 @@
+"""The rows of the bench and what is claimed of them.
+
+A row has a `name`; a `kind` (what it sees: ratings, side features, side and day); a `group`; `predict`, as module:function; `needs`, packages whose absence makes it a row that says so;
+`default` settings, a `space` that more settings are drawn from and a number of `trials`, the default among them, in each split's own training part; `while_trying`, settings for the trials alone;
+`confirm`: run it on the five random splits as well."""
+
+def row(name, predict, kind='ratings', group='peer', needs=(), trials=0, default=None, space=None, **more):
+    return dict(name=name, predict=predict, kind=kind, group=group, needs=list(needs), trials=trials, default=default or {}, space=space or {}, **more)
+
+SGD  = dict(n_epochs=[20, 30, 40], lr_all=(.002, .02), reg_all=(.02, .2))
+# A sampler learns its own precisions; only the rank is left to choose, on shorter chains
+MYFM = dict(needs=['myfm'], trials=4, default=dict(rank=10), space=dict(rank=[5, 7, 14, 20]), while_trying=dict(n_iter=100))
+
+ROWS = [
+    row('global mean', 'ours:global_mean', group='floor'),
+    row('film and user means, damped', 'ours:means', group='floor'),
+    row('fastai collab_learner, as it comes', 'ours:fastai', group='fastai'),
+    row('fastai collab_learner, each rating once an epoch', 'ours:mended', group='fastai'),
+    row('Cornac MF', 'peers:cornac', needs=['cornac'], trials=24,
+        space=dict(k=[5, 10, 20, 50, 100], max_iter=[20, 40, 80, 120], learning_rate=(.003, .03), lambda_reg=(.01, .2))),
+    row('LensKit BiasedMF', 'peers:lenskit', needs=['lenskit'], trials=24,
+        space=dict(embedding_size=[5, 10, 20, 50], epochs=[5, 10, 20], regularization=(.03, .5), damping=[0., 2., 5., 10.])),
+    row('Surprise SVD', 'peers:surprise', needs=['surprise'], trials=24, space=dict(n_factors=[10, 20, 50, 100], **SGD)),
+    row('Surprise SVD++', 'peers:surprise_svdpp', needs=['surprise'], trials=6,
+        default=dict(n_factors=20, n_epochs=20, lr_all=.007, reg_all=.02), space=dict(n_factors=[10, 20], n_epochs=[20, 30], lr_all=(.003, .01), reg_all=(.02, .1))),
+    row('myFM, ids alone', 'peers:myfm', **MYFM),
+    row('myFM, SVD++', 'peers:myfm_svdpp', **MYFM),
+    row('myFM, SVD++ flipped', 'peers:myfm_flipped', confirm=True, **MYFM),
+    row('myFM, SVD++ flipped, ordinal', 'peers:myfm_ordinal', **MYFM),
+    row('myFM, SVD++ flipped + side', 'peers:myfm_flipped', kind='side', **MYFM),
+    row('myFM, SVD++ flipped + side + day', 'peers:myfm_flipped', kind='day', **MYFM),
+    row('biased factors', 'ours:factors', group='ours', trials=24,
+        space=dict(n_factors=[5, 10, 20, 50], bs=[256, 1024], lr=(.003, .05), wd=(.1, 2.), epochs=[5, 10])),
+    row('the ladder', 'ours:ladder', group='ours', needs=['collab_nb.record'], confirm=True),
+    row('the ladder + side', 'ours:ladder', kind='side', group='ours', needs=['collab_nb.record']),
+    row('the ladder + side + day', 'ours:ladder', kind='day', group='ours', needs=['collab_nb.record']),
+    row('sampled', 'ours:gibbs', group='ours', needs=['collab_nb.sampler']),
+    row('sampled + side', 'ours:gibbs', kind='side', group='ours', needs=['collab_nb.sampler']),
+    row('sampled + side + day', 'ours:gibbs', kind='day', group='ours', needs=['collab_nb.sampler']),
+    row('blend', 'ours:blend', group='ours', needs=['collab_nb.sampler'], confirm=True),
+    row('blend + side', 'ours:blend', kind='side', group='ours', needs=['collab_nb.sampler']),
+    row('blend + side + day', 'ours:blend', kind='day', group='ours', needs=['collab_nb.sampler']),
+]
+
+# Paired gains that the page speaks of: how much lower is the RMSE of the second?
+PAIRS = [
+    ('fastai collab_learner, as it comes', 'fastai collab_learner, each rating once an epoch'),
+    ('Surprise SVD', 'biased factors'), ('biased factors', 'the ladder'),
+    ('myFM, SVD++ flipped', 'the ladder'), ('myFM, SVD++ flipped', 'sampled'), ('myFM, SVD++ flipped', 'blend'), ('myFM, SVD++ flipped', 'myFM, SVD++ flipped, ordinal'),
+    ('the ladder', 'sampled'), ('the ladder', 'blend'), ('sampled', 'blend'),
+    ('myFM, SVD++ flipped + side', 'the ladder + side'), ('myFM, SVD++ flipped + side', 'blend + side'),
+    ('myFM, SVD++ flipped + side + day', 'the ladder + side + day'), ('myFM, SVD++ flipped + side + day', 'blend + side + day'),
+]
+
+# What others report for u1, and how they chose their epoch and split as far as paper or code show
+PUBLISHED = [
+    dict(name='GC-MC', source='van den Berg, Kipf and Welling, 2017', rmse=.910, sees='ratings', code='github.com/riannevdberg/gc-mc',
+         how='settings on a fifth of u1.base; then all of u1.base for a fixed 1,000 epochs, the last one counts'),
+    dict(name='GC-MC with features', source='the same', rmse=.905, sees='side', code='github.com/riannevdberg/gc-mc', how='the same'),
+    dict(name='STAR-GCN', source='Zhang, Shi, Zhao and King, IJCAI 2019', rmse=.895, sees='ratings', code='github.com/jennyzhang0215/STAR-GCN',
+         how='a tenth of u1.base stops the training; the test error of the best epoch there counts'),
+    dict(name='GLocal-K', source='Han, Lim, Long, Burgstaller and Poon, CIKM 2021', rmse=.889, sees='ratings', code='github.com/usydnlp/Glocal_K',
+         how='the released notebook has no validation rows: it reports the lowest test error of all its epochs'),
+    dict(name='GHRS', source='Zamanzadeh Darban and Valipour, 2022', rmse=.887, sees='side', code='github.com/hadoov/GHRS',
+         how='listed under u1, but the paper speaks of 5 and 10 folds; the released code ends before the prediction, and takes its features from ua.base, which is another split'),
+]
