@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 
-.PHONY: help course test test-browser lab docs prepare clean
+.PHONY: help course test test-browser lab docs bench prepare clean
 
 help:                  ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1#/p' $(MAKEFILE_LIST) | while IFS='#' read -r name what; do printf 'make %-14s%s\n' "$$name" "$$what"; done
@@ -23,6 +23,9 @@ docs: .venv/.installed     ## build the site into _docs/
 lab: .venv/.installed      ## open the course in JupyterLab
 	.venv/bin/python -m jupyterlab $(firstword $(wildcard nbs/tour.ipynb nbs/00_data.ipynb))
 
+bench: .venv/.installed _bench/.venv/.installed   ## every model and its peers on every fold, about an hour; BENCH_ARGS=--quick tries it in minutes
+	.venv/bin/python tests/bench $(BENCH_ARGS)
+
 # Addresses come first: the exported modules name them. A second run changes nothing.
 prepare: .venv/.installed  ## after a change: export the modules, store the outputs, clean; CHAPTER='03 04' stores those alone
 	.venv/bin/python -m collab_nb.course --addresses
@@ -33,8 +36,8 @@ prepare: .venv/.installed  ## after a change: export the modules, store the outp
 	.venv/bin/python -c 'from collab_nb.scoreboard import draw_scoreboard; draw_scoreboard("nbs/images/scoreboard.png")'
 	.venv/bin/python -m collab_nb.site --prepare
 
-clean:                     ## remove what these commands made: .venv, _course and _docs
-	rm -rf .venv _course _docs _proc
+clean:                     ## remove what these commands made: .venv, _course, _docs and _bench
+	rm -rf .venv _course _docs _proc _bench
 
 # One pip command, with exact versions: the stored outputs were made with these.
 .venv/.installed: constraints.txt settings.ini setup.py pyproject.toml
@@ -43,4 +46,12 @@ clean:                     ## remove what these commands made: .venv, _course an
 	test -x .venv/bin/pip || $(PYTHON) -m venv .venv || { echo "No environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  torch==$$(sed -n 's/^torch==\([^ ;]*\).*/\1/p' constraints.txt) -e '.[dev]'
+	touch $@
+
+# The peers' own environment. One that does not install here becomes a row that says so.
+_bench/.venv/.installed: tests/bench/requirements.txt
+	mkdir -p _bench
+	test -x _bench/.venv/bin/pip || $(PYTHON) -m venv _bench/.venv
+	sed '/^#/d' $< | while read -r peer; do \
+	  _bench/.venv/bin/pip install --quiet --disable-pip-version-check $$peer || echo "make bench: $$peer does not install here; its rows will say so"; done
 	touch $@

@@ -84,7 +84,7 @@ def run(row, ratings, splits, n_trials, quick=False):
     if probs is not None: result['coverage'] = coverage(probs, test.rating)
     return result,preds
 
-def slug(name): return re.sub(r'\W+', '-', name).strip('-').lower()
+def slug(name): return re.sub(r'\W+', '-', name.replace('++', 'pp')).strip('-').lower()
 
 def main(split, name, n_trials, folder):
     from rows import ROWS
