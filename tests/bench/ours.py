@@ -1,6 +1,7 @@
 """The course's own models and fastai's. Each function fits on `train` and predicts `test`, frames of user, movie, rating (withheld in `test`) and what the row may see besides.
 It gives stars (n,), or a pair: stars (n,) and the probabilities of the five stars (n, 5)."""
 import numpy as np
+import pandas as pd
 import torch
 from fastai.collab import CollabDataLoaders,collab_learner
 from fastai.tabular.all import TabDataLoader
@@ -34,12 +35,31 @@ def factors(train, test, seed, n_factors=50, bs=1024, lr=2e-2, wd=0.5, epochs=5)
     with learn.no_bar(),learn.no_logging(): learn.fit_one_cycle(epochs, lr, wd=wd)
     with torch.no_grad(): return learn.model.eval()(codes(dls, test)).numpy()
 
-# To be filled when collab_nb.record and collab_nb.sampler are there: until then these rows say that they are missing
+# Chapter 11: who rated what
 
 def ladder(train, test, seed, **settings):
-    "Chapter 11's model by gradient; side features and day are used where they are columns"
-    from collab_nb.record import fit_record
-    return fit_record(train, test, seed=seed, **settings)
+    "Chapter 11's model by gradient; side features and the user's day are used where they are columns"
+    from collab_nb.record import film_tags,fit_predict,user_days,user_tags
+    both = pd.concat([train, test])
+    if 'age' in both: settings.update(user_tags=user_tags(both.drop_duplicates('user')), item_tags=film_tags(both.drop_duplicates('movie')))
+    if 'timestamp' in both:
+        train,test = (f.assign(day=user_days(f)) for f in (train, test))
+        settings['session'] = 'day'
+    return fit_predict(train, test, seed=seed, **settings)
+
+def plain_factors(*args, **settings): return ladder(*args, rated=False, raters=False, **settings)
+def svdpp(*args, **settings): return ladder(*args, raters=False, **settings)
+def five_seeds(train, test, seed, **settings): return np.mean([ladder(train, test, seed=seed+i, **settings) for i in range(5)], axis=0)
+
+def ladder_tries(rung, split):
+    """What chapter 11 tried for a rung of its ladder: [(RMSE on the inner rows, CPU seconds, settings)]. The chapter's tries on fold k are the bench's, same inner rows;
+    where none are stored, the same settings are tried now: (None, 0, settings)"""
+    from collab_nb.record import read_trials
+    settings = lambda t: {k: t[k] for k in ('prior', 'epochs', 'lr', 'n_factors')}
+    stored = read_trials(fold=int(split[1:])).get(rung) if split in ('u1', 'u2', 'u3', 'u4', 'u5') else None
+    return [(t['rmse'], t['seconds'], settings(t)) for t in stored] if stored else [(None, 0, settings(t)) for t in read_trials(fold=1)[rung]]
+
+# To be filled when collab_nb.sampler is there: until then these rows say that they are missing
 
 def gibbs(train, test, seed, **settings):
     "The same model by Gibbs sampling"

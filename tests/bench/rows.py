@@ -1,7 +1,7 @@
 """The rows of the bench and what is claimed of them.
 
 A row has a `name`; a `kind` (what it sees: ratings, side features, side and day); a `group`; `predict`, as module:function; `needs`, packages whose absence makes it a row that says so;
-`default` settings, a `space` that more settings are drawn from and a number of `trials`, the default among them, in each split's own training part; `while_trying`, settings for the trials alone;
+`default` settings, a `space` that more settings are drawn from and a number of `trials`, the default among them, in each split's own training part; `while_trying`, settings for the trials alone; `tries`, a function that gives what is tried in place of random draws, for the `rung` of a ladder;
 `confirm`: run it on the five random splits as well."""
 
 def row(name, predict, kind='ratings', group='peer', needs=(), trials=0, default=None, space=None, **more):
@@ -10,6 +10,9 @@ def row(name, predict, kind='ratings', group='peer', needs=(), trials=0, default
 SGD  = dict(n_epochs=[20, 30, 40], lr_all=(.002, .02), reg_all=(.02, .2))
 # A sampler learns its own precisions; only the rank is left to choose, on shorter chains
 MYFM = dict(needs=['myfm'], trials=4, default=dict(rank=10), space=dict(rank=[5, 7, 14, 20]), while_trying=dict(n_iter=100))
+
+# The chapter's own rows: 24 tries each, which it stores for u1 to u5
+LADDER = dict(group='ours', needs=['collab_nb.record'], trials=24, tries='ours:ladder_tries')
 
 ROWS = [
     row('global mean', 'ours:global_mean', group='floor'),
@@ -29,11 +32,14 @@ ROWS = [
     row('myFM, SVD++ flipped, ordinal', 'peers:myfm_ordinal', **MYFM),
     row('myFM, SVD++ flipped + side', 'peers:myfm_flipped', kind='side', **MYFM),
     row('myFM, SVD++ flipped + side + day', 'peers:myfm_flipped', kind='day', **MYFM),
-    row('biased factors', 'ours:factors', group='ours', trials=24,
+    row('dot product and biases (chapter 05)', 'ours:factors', group='ours', trials=24,
         space=dict(n_factors=[5, 10, 20, 50], bs=[256, 1024], lr=(.003, .05), wd=(.1, 2.), epochs=[5, 10])),
-    row('the ladder', 'ours:ladder', group='ours', needs=['collab_nb.record'], confirm=True),
-    row('the ladder + side', 'ours:ladder', kind='side', group='ours', needs=['collab_nb.record']),
-    row('the ladder + side + day', 'ours:ladder', kind='day', group='ours', needs=['collab_nb.record']),
+    row('biased factors, a prior each', 'ours:plain_factors', rung='biased factors', **LADDER),
+    row('SVD++', 'ours:svdpp', rung='+ what they rated', **LADDER),
+    row('SVD++ flipped', 'ours:ladder', rung='+ who rated it', confirm=True, **LADDER),
+    row('SVD++ flipped, five seeds', 'ours:five_seeds', rung='+ who rated it', **LADDER),
+    row('SVD++ flipped + side', 'ours:ladder', kind='side', rung='+ tags', **LADDER),
+    row('SVD++ flipped + side + day', 'ours:ladder', kind='day', rung='+ day', **LADDER),
     row('sampled', 'ours:gibbs', group='ours', needs=['collab_nb.sampler']),
     row('sampled + side', 'ours:gibbs', kind='side', group='ours', needs=['collab_nb.sampler']),
     row('sampled + side + day', 'ours:gibbs', kind='day', group='ours', needs=['collab_nb.sampler']),
@@ -45,11 +51,12 @@ ROWS = [
 # Paired gains that the page speaks of: how much lower is the RMSE of the second?
 PAIRS = [
     ('fastai collab_learner, as it comes', 'fastai collab_learner, each rating once an epoch'),
-    ('Surprise SVD', 'biased factors'), ('biased factors', 'the ladder'),
-    ('myFM, SVD++ flipped', 'the ladder'), ('myFM, SVD++ flipped', 'sampled'), ('myFM, SVD++ flipped', 'blend'), ('myFM, SVD++ flipped', 'myFM, SVD++ flipped, ordinal'),
-    ('the ladder', 'sampled'), ('the ladder', 'blend'), ('sampled', 'blend'),
-    ('myFM, SVD++ flipped + side', 'the ladder + side'), ('myFM, SVD++ flipped + side', 'blend + side'),
-    ('myFM, SVD++ flipped + side + day', 'the ladder + side + day'), ('myFM, SVD++ flipped + side + day', 'blend + side + day'),
+    ('Surprise SVD', 'biased factors, a prior each'), ('biased factors, a prior each', 'SVD++'), ('SVD++', 'SVD++ flipped'), ('SVD++ flipped', 'SVD++ flipped, five seeds'),
+    ('SVD++ flipped', 'SVD++ flipped + side'), ('SVD++ flipped + side', 'SVD++ flipped + side + day'),
+    ('myFM, SVD++ flipped', 'myFM, SVD++ flipped, ordinal'),
+    ('myFM, SVD++ flipped', 'SVD++ flipped'), ('myFM, SVD++ flipped + side', 'SVD++ flipped + side'), ('myFM, SVD++ flipped + side + day', 'SVD++ flipped + side + day'),
+    ('SVD++ flipped', 'sampled'), ('SVD++ flipped', 'blend'), ('sampled', 'blend'),
+    ('myFM, SVD++ flipped', 'blend'), ('myFM, SVD++ flipped + side', 'blend + side'), ('myFM, SVD++ flipped + side + day', 'blend + side + day'),
 ]
 
 # What others report for u1, and how they chose their epoch and split as far as paper or code show
