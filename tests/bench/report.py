@@ -39,10 +39,10 @@ def predictions(folder, row, split):
 
 def summary_of(row, runs, u1):
     "One row of the record; what could not be run says why"
-    done = {split: runs[row['name'], split] for split in FOLDS+RANDOM if (row['name'], split) in runs}
-    missing = next((r['missing'] for r in done.values() if 'missing' in r), None if done else 'not run')
+    tried = {split: runs[row['name'], split] for split in FOLDS+RANDOM if (row['name'], split) in runs}
+    done = {split: r for split,r in tried.items() if 'missing' not in r}
     res = {k: row[k] for k in ('name', 'kind', 'group', 'trials')}
-    if missing: return {**res, 'missing': missing}
+    if 'u1' not in done: return {**res, 'missing': tried['u1']['missing'] if 'u1' in tried else 'not run'}
     folds = [s for s in FOLDS if s in done]
     pick = lambda key, of=folds: [done[s][key] for s in of]
     res.update(rmse={s: round(done[s]['rmse'], 5) for s in done}, mean=round(np.mean(pick('rmse')), 5) if len(folds) == 5 else None, valid=pick('valid'),
@@ -77,17 +77,17 @@ def table(record):
     lines = ['| model | sees | u1 | mean of u1 to u5 | five random splits | CPU s, one fit | trials, CPU s | MB |', '| --- | --- | --- | --- | --- | --- | --- | --- |']
     for kind in COLUMNS:
         rows = [r for r in record['rows'] if r['kind'] == kind]
-        for r in sorted(rows, key=lambda r: -r['rmse'].get('u1', 9) if 'rmse' in r else -99):
+        for r in sorted(rows, key=lambda r: -r['rmse']['u1'] if 'rmse' in r else -99):
             name = f"**{r['name']}**" if r['group'] == 'ours' else r['name']
             if 'missing' in r:
                 lines.append(f"| {name} | {SEES[kind]} | missing: {r['missing'].split(':')[0]} | | | | | |")
                 continue
             random = [r['rmse'][s] for s in RANDOM if s in r['rmse']]
-            cells = [number(r['rmse'].get('u1'), 4), number(r['mean'], 4), number(np.mean(random), 4) if len(random) == 5 else '', number(r['cpu'], 1),
+            cells = [number(r['rmse']['u1'], 4), number(r['mean'], 4), number(np.mean(random), 4) if len(random) == 5 else '', number(r['cpu'], 1),
                      f"{r['trials']}, {number(r['cpu_trials'], 0)}" if r['trials'] else '', number(r['mb'], 0)]
             lines.append(f"| {name} | {SEES[kind]} | {' | '.join(cells)} |")
-    for p in record['published']:
-        lines.append(f"| {p['name']} ({p['source']}) | {SEES[p['sees']]} | {p['rmse']:.3f}, as published | | | | {p['how']} | |")
+    lines += ['', '| published | sees | u1, as reported | how its epoch and split were chosen, as far as paper or code show |', '| --- | --- | --- | --- |']
+    lines += [f"| {p['name']} ({p['source']}) | {SEES[p['sees']]} | {p['rmse']:.3f} | {p['how']} |" for p in record['published']]
     return '\n'.join(lines)
 
 def gains(record):
@@ -101,7 +101,7 @@ def draw(record, path):
     from matplotlib.figure import Figure
     fig = Figure(figsize=(8, 5), layout='constrained')
     ax = fig.subplots()
-    rows = [r for r in record['rows'] if 'rmse' in r and r['group'] != 'floor' and 'u1' in r['rmse']]
+    rows = [r for r in record['rows'] if 'rmse' in r and r['group'] != 'floor']
     for group,colour,marker in (('peer', 'tab:blue', 'o'), ('fastai', 'tab:gray', 's'), ('ours', 'tab:orange', 'D')):
         some = [r for r in rows if r['group'] == group]
         ax.scatter([r['cpu'] for r in some], [r['rmse']['u1'] for r in some], c=colour, marker=marker, label=group)

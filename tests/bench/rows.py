@@ -7,7 +7,6 @@ A row has a `name`; a `kind` (what it sees: ratings, side features, side and day
 def row(name, predict, kind='ratings', group='peer', needs=(), trials=0, default=None, space=None, **more):
     return dict(name=name, predict=predict, kind=kind, group=group, needs=list(needs), trials=trials, default=default or {}, space=space or {}, **more)
 
-SGD  = dict(n_epochs=[20, 30, 40], lr_all=(.002, .02), reg_all=(.02, .2))
 # A sampler learns its own precisions; only the rank is left to choose, on shorter chains
 MYFM = dict(needs=['myfm'], trials=4, default=dict(rank=10), space=dict(rank=[5, 7, 14, 20]), while_trying=dict(n_iter=100))
 
@@ -20,10 +19,10 @@ ROWS = [
     row('fastai collab_learner, as it comes', 'ours:fastai', group='fastai'),
     row('fastai collab_learner, each rating once an epoch', 'ours:mended', group='fastai'),
     row('Cornac MF', 'peers:cornac', needs=['cornac'], trials=24,
-        space=dict(k=[5, 10, 20, 50, 100], max_iter=[20, 40, 80, 120], learning_rate=(.003, .03), lambda_reg=(.01, .2))),
+        space=dict(k=[10, 20, 50, 100, 200], max_iter=[20, 40, 80, 120, 200], learning_rate=(.003, .03), lambda_reg=(.01, .2))),
     row('LensKit BiasedMF', 'peers:lenskit', needs=['lenskit'], trials=24,
-        space=dict(embedding_size=[5, 10, 20, 50], epochs=[5, 10, 20], regularization=(.03, .5), damping=[0., 2., 5., 10.])),
-    row('Surprise SVD', 'peers:surprise', needs=['surprise'], trials=24, space=dict(n_factors=[10, 20, 50, 100], **SGD)),
+        space=dict(embedding_size=[10, 20, 50, 100], epochs=[5, 10, 20], regularization=(.03, .5), damping=[0., 2., 5., 10.])),
+    row('Surprise SVD', 'peers:surprise', needs=['surprise'], trials=24, space=dict(n_factors=[20, 50, 100, 200], n_epochs=[20, 40, 60, 80], lr_all=(.003, .02), reg_all=(.03, .2))),
     row('Surprise SVD++', 'peers:surprise_svdpp', needs=['surprise'], trials=6,
         default=dict(n_factors=20, n_epochs=20, lr_all=.007, reg_all=.02), space=dict(n_factors=[10, 20], n_epochs=[20, 30], lr_all=(.003, .01), reg_all=(.02, .1))),
     row('myFM, ids alone', 'peers:myfm', **MYFM),
