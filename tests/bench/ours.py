@@ -37,15 +37,21 @@ def factors(train, test, seed, n_factors=50, bs=1024, lr=2e-2, wd=0.5, epochs=5)
 
 # Chapter 11: who rated what
 
-def ladder(train, test, seed, **settings):
-    "Chapter 11's model by gradient; side features and the user's day are used where they are columns"
-    from collab_nb.record import film_tags,fit_predict,user_days,user_tags
-    both = pd.concat([train, test])
-    if 'age' in both: settings.update(user_tags=user_tags(both.drop_duplicates('user')), item_tags=film_tags(both.drop_duplicates('movie')))
+def known(train, test):
+    "The frames, and as arguments what they show besides ratings: tags where there are side features, a session where there is a time"
+    from collab_nb.record import film_tags,user_days,user_tags
+    both,more = pd.concat([train, test]),{}
+    if 'age' in both: more.update(user_tags=user_tags(both.drop_duplicates('user')), item_tags=film_tags(both.drop_duplicates('movie')))
     if 'timestamp' in both:
         train,test = (f.assign(day=user_days(f)) for f in (train, test))
-        settings['session'] = 'day'
-    return fit_predict(train, test, seed=seed, **settings)
+        more['session'] = 'day'
+    return train,test,more
+
+def ladder(train, test, seed, **settings):
+    "Chapter 11's model by gradient"
+    from collab_nb.record import fit_predict
+    train,test,more = known(train, test)
+    return fit_predict(train, test, seed=seed, **more, **settings)
 
 def plain_factors(*args, **settings): return ladder(*args, rated=False, raters=False, **settings)
 def svdpp(*args, **settings): return ladder(*args, raters=False, **settings)
@@ -59,15 +65,23 @@ def ladder_tries(rung, split):
     stored = read_trials(fold=int(split[1:])).get(rung) if split in ('u1', 'u2', 'u3', 'u4', 'u5') else None
     return [(t['rmse'], t['seconds'], settings(t)) for t in stored] if stored else [(None, 0, settings(t)) for t in read_trials(fold=1)[rung]]
 
-# To be filled when collab_nb.sampler is there: until then these rows say that they are missing
+# The same model by Gibbs sampling, and the two blended
 
-def gibbs(train, test, seed, **settings):
-    "The same model by Gibbs sampling"
-    from collab_nb.sampler import gibbs as sample
-    res = sample(train, test, seed=seed, **settings)
-    return res.mean,res.probs
+def posterior(train, test, seed, **settings):
+    from collab_nb.sampler import gibbs
+    train,test,more = known(train, test)
+    return gibbs(train, test, seed=seed, **more, **settings)
 
-def blend(train, test, seed, **settings):
-    "Both, with weights fitted on rows cut from `train`"
-    from collab_nb.sampler import fit_blend
-    return fit_blend(train, test, seed=seed, **settings)
+def sampled(*args, **settings):
+    said = posterior(*args, **settings)
+    return said.mean,said.probs
+
+def blended(train, test, seed, **settings):
+    "The sampled model and five fits by gradient, with weights found on a tenth of `train`; the sampler's probabilities, tilted to the blend's means"
+    from collab_nb.sampler import blend,tilt
+    said = []
+    def by_sampling(a, b):
+        said.append(posterior(a, b, seed, **settings))
+        return said[-1].mean
+    preds,_,_ = blend(train, test, [by_sampling, lambda a,b: five_seeds(a, b, seed)])
+    return preds,tilt(said[-1].probs, preds)
