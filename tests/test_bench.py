@@ -38,6 +38,8 @@ def test_trials_are_the_default_and_random_ones_and_no_two_alike():
     row = rows.row('some', 'ours:means', default={'rank': 1}, space={'rank': [2, 3, 4], })
     assert protocol.trials(row, 0) == [] and protocol.trials(row, 1) == [{'rank': 1}]
     assert sorted(t['rank'] for t in protocol.trials(row, 4)) == [1, 2, 3, 4]
+    with pytest.raises(ValueError, match='fewer than 5'): protocol.trials(row, 5)
+    for r in rows.ROWS: assert 'tries' in r or len(protocol.trials(r, r['trials'])) == r['trials']
     assert all(.01 <= protocol.draw({'wd': (.01, .1)}, np.random.RandomState(i))['wd'] <= .1 for i in range(20))
 
 def test_a_row_sees_what_its_kind_says_and_no_test_rating(monkeypatch):

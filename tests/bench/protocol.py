@@ -33,10 +33,11 @@ def draw(space, rng):
 def trials(row, n, seed=0):
     "The `n` settings that a row tries: the one that it comes with, then random ones, none of them twice; the same for every split"
     rng,res = np.random.RandomState(seed),[row['default']][:n]
-    while len(res) < n:
+    for _ in range(1+100*n):
+        if len(res) == n: return res
         new = draw(row['space'], rng)
         if new not in res: res.append(new)
-    return res
+    raise ValueError(f"the space of {row['name']!r} holds fewer than {n} settings")
 
 def rmse(stars, preds): return float(np.sqrt(np.mean((np.asarray(stars, 'float64')-preds)**2)))
 
