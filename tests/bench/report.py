@@ -46,7 +46,9 @@ def summary_of(row, runs, u1):
     folds = [s for s in FOLDS if s in done]
     pick = lambda key, of=folds: [done[s][key] for s in of]
     res.update(rmse={s: round(done[s]['rmse'], 5) for s in done}, mean=round(np.mean(pick('rmse')), 5) if len(folds) == 5 else None, valid=pick('valid'),
-               cpu=float(np.median(pick('cpu'))), cpu_trials=float(np.median(pick('cpu_trials'))), mb=float(np.median(pick('mb'))) if all(pick('mb')) else None, settings={s: done[s]['settings'] for s in folds})
+               cpu=float(np.median(pick('cpu'))), cpu_trials=float(np.median(pick('cpu_trials'))), settings={s: done[s]['settings'] for s in folds})
+    memory = [m for m in pick('mb') if m]
+    res['mb'] = float(np.median(memory)) if memory else None
     if 'coverage' in done[folds[0]]:
         res['coverage'] = {'nominal': [.5, .8, .95], **{k: np.mean([done[s]['coverage'][k] for s in folds], 0).round(4).tolist() for k in ('inside', 'nll')}}
     if u1 is not None: res['se_u1'] = round(clustered(shares(u1[1], u1[2], np.unique(u1[0], return_inverse=True)[1])), 5)
