@@ -83,5 +83,5 @@ def blended(train, test, seed, **settings):
     def by_sampling(a, b):
         said.append(posterior(a, b, seed, fitted=True, **settings))
         return said[-1].mean + film_residuals(a, a.rating-said[-1].fitted, b)
-    preds,_,_ = blend(train, test, [by_sampling, lambda a,b: five_seeds(a, b, seed)])
+    preds,_,_ = blend(train, test, [by_sampling, lambda a,b: five_seeds(a, b, 5*seed)])
     return preds,tilt(said[-1].probs, preds)

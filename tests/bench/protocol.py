@@ -50,9 +50,9 @@ def named(what):
     module,_,name = what.partition(':')
     return getattr(importlib.import_module(module), name)
 
-def predict(row, train, test, **settings):
+def predict(row, train, test, seed=0, **settings):
     "Fit on `train`, predict `test`, whose ratings are withheld: stars (n,) clipped to 1..5, and the probabilities of the five stars (n, 5) where the model has them"
-    out = named(row['predict'])(look(train, row['kind']), look(test, row['kind'], rating=False), seed=0, **settings)
+    out = named(row['predict'])(look(train, row['kind']), look(test, row['kind'], rating=False), seed=seed, **settings)
     preds,probs = out if isinstance(out, tuple) else (out, None)
     preds = np.clip(np.asarray(preds, dtype='float64'), 1, 5)
     if preds.shape != (len(test),) or not np.isfinite(preds).all(): raise ValueError(f'want {len(test)} finite numbers')
@@ -92,6 +92,7 @@ def run(row, ratings, splits, n_trials, split=''):
     result = {'rmse': rmse(test.rating, preds), 'valid': best, 'settings': settings, 'trials': len(tried), 'cpu': round(time.process_time()-start, 2), 'cpu_trials': round(spent, 2),
               'mb': peak(), 'tried': tried}
     if probs is not None: result['coverage'] = coverage(probs, test.rating)
+    if row.get('seeds') and not split.startswith('random'): result['seeds'] = [result['rmse'], *(rmse(test.rating, predict(row, train, test, seed, **settings)[0]) for seed in range(1, row['seeds']))]
     return result,preds
 
 def slug(name): return re.sub(r'\W+', '-', name.replace('++', 'pp')).strip('-').lower()

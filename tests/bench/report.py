@@ -49,6 +49,9 @@ def summary_of(row, runs, u1):
                cpu=float(np.median(pick('cpu'))), cpu_trials=float(np.median(pick('cpu_trials'))), settings={s: done[s]['settings'] for s in folds})
     memory = [m for m in pick('mb') if m]
     res['mb'] = float(np.median(memory)) if memory else None
+    if 'seeds' in done[folds[0]]:
+        each = np.array([done[s]['seeds'] for s in folds])          # (splits, seeds)
+        res['seeds'] = {'u1': each[0].round(5).tolist(), 'mean': each.mean(0).round(5).tolist()}
     if 'coverage' in done[folds[0]]:
         res['coverage'] = {'nominal': [.5, .8, .95], **{k: np.mean([done[s]['coverage'][k] for s in folds], 0).round(4).tolist() for k in ('inside', 'nll')}}
     if u1 is not None: res['se_u1'] = round(clustered(shares(u1[1], u1[2], np.unique(u1[0], return_inverse=True)[1])), 5)

@@ -2,7 +2,7 @@
 
 A row has a `name`; a `kind` (what it sees: ratings, side features, side and day); a `group`; `predict`, as module:function; `needs`, packages whose absence makes it a row that says so;
 `default` settings, a `space` that more settings are drawn from and a number of `trials`, the default among them, in each split's own training part; `while_trying`, settings for the trials alone; `tries`, a function that gives what is tried in place of random draws, for the `rung` of a ladder;
-`confirm`: run it on the five random splits as well."""
+`confirm`: run it on the five random splits as well; `seeds`: with how many seeds it is run on the test rows, the first of which counts."""
 
 def row(name, predict, kind='ratings', group='peer', needs=(), trials=0, default=None, space=None, **more):
     return dict(name=name, predict=predict, kind=kind, group=group, needs=list(needs), trials=trials, default=default or {}, space=space or {}, **more)
@@ -39,16 +39,16 @@ ROWS = [
         space=dict(n_factors=[5, 10, 20, 50], bs=[256, 1024], lr=(.003, .05), wd=(.1, 2.), epochs=[5, 10])),
     row('biased factors, a prior each', 'ours:plain_factors', rung='biased factors', **LADDER),
     row('SVD++', 'ours:svdpp', rung='+ what they rated', **LADDER),
-    row('SVD++ flipped', 'ours:ladder', rung='+ who rated it', confirm=True, **LADDER),
+    row('SVD++ flipped', 'ours:ladder', rung='+ who rated it', confirm=True, seeds=3, **LADDER),
     row('SVD++ flipped, five seeds', 'ours:five_seeds', rung='+ who rated it', **LADDER),
-    row('SVD++ flipped + side', 'ours:ladder', kind='side', rung='+ tags', **LADDER),
-    row('SVD++ flipped + side + day', 'ours:ladder', kind='day', rung='+ day', **LADDER),
+    row('SVD++ flipped + side', 'ours:ladder', kind='side', rung='+ tags', seeds=3, **LADDER),
+    row('SVD++ flipped + side + day', 'ours:ladder', kind='day', rung='+ day', seeds=3, **LADDER),
     row('sampled', 'ours:sampled', **SAMPLED),
     row('sampled + side', 'ours:sampled', kind='side', **SAMPLED),
     row('sampled + side + day', 'ours:sampled', kind='day', **SAMPLED),
-    row('blend', 'ours:blended', confirm=True, **BLEND),
+    row('blend', 'ours:blended', confirm=True, seeds=3, **BLEND),
     row('blend + side', 'ours:blended', kind='side', **BLEND),
-    row('blend + side + day', 'ours:blended', kind='day', **BLEND),
+    row('blend + side + day', 'ours:blended', kind='day', seeds=3, **BLEND),
 ]
 
 # Paired gains that the page speaks of: how much lower is the RMSE of the second?
