@@ -52,7 +52,7 @@ class LessonPage(Processor):
     def _relative(self, text):
         "Links within the site without its address, so that they work in any place; what a chapter exports is described in `api.html`"
         text = re.sub(rf'\[([^\]]*)\]\({re.escape(self.base)}masters/[^)]*\)', r'\1', text)     # the answers have no page
-        chapters = 'data|baselines|factors|dot_product|bias|weight_decay|embedding|interpret|recommend|evaluate|deep'
+        chapters = 'data|baselines|factors|dot_product|bias|weight_decay|embedding|interpret|recommend|evaluate|deep|record|sampler'
         return re.sub(rf'\({re.escape(self.base)}(?:({chapters})(?=\.html#))?', lambda m: f'({self.up}api' if m[1] else f'({self.up}', text)
 
     def cell(self,
@@ -69,7 +69,7 @@ class LessonPage(Processor):
             else: cell.source = re.sub(r'(?m)^#\| code-(fold|summary):.*\n', '', cell.source)
 
 # %% ../nbs/97_site.ipynb #97-011
-COVERS = {'tour': 1, '00_data': 1, '01_baselines': 1, '02_factors': 0, '03_dot_product': 1, '04_bias': 2, '05_weight_decay': 3, '06_embedding': 1, '07_interpret': 3, '08_recommend': 3, '09_evaluate': 5, '10_deep': 3}     # which picture of the notebook, from 0
+COVERS = {'tour': 1, '00_data': 1, '01_baselines': 1, '02_factors': 0, '03_dot_product': 1, '04_bias': 2, '05_weight_decay': 3, '06_embedding': 1, '07_interpret': 3, '08_recommend': 3, '09_evaluate': 5, '10_deep': 3, '11_record': 2}     # which picture of the notebook, from 0
 
 def cover(
     path:str|Path, # A notebook with stored outputs

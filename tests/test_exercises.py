@@ -69,7 +69,7 @@ def test_the_specification_is_not_the_answer(ex): assert ex._spec is not ex.refe
 
 def test_there_are_enough():
     counts = Counter(e.chapter for e in EXERCISES)
-    chapters = {p.stem for p in (ROOT/'nbs').glob('[01]?_*.ipynb')}
+    chapters = {p.stem for p in (ROOT/'nbs').glob('[01]?_*.ipynb') if p.stem < '11'}
     assert set(counts) == chapters | {'bug_hunt'} == {p.stem for p in MASTERS}
     assert all(2 <= counts[c] <= 4 for c in chapters) and sum(counts[c] for c in chapters) >= 25
     assert counts['bug_hunt'] >= 12

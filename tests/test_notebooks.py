@@ -20,7 +20,7 @@ NBS = ROOT/'nbs'
 TOP,MASTERS,EXERCISES = (sorted((NBS/folder).glob('*.ipynb')) for folder in ('.', 'masters', 'exercises'))
 NOTEBOOKS = TOP + MASTERS + EXERCISES
 CHAPTERS = [p for p in TOP if p.name < '90']
-MODULES = ['baselines', 'bias', 'checks', 'course', 'data', 'deep', 'dot_product', 'embedding', 'evaluate', 'factors', 'figures', 'interpret', 'loader', 'masters', 'recommend', 'scoreboard', 'site', 'sources', 'synth', 'weight_decay']
+MODULES = ['baselines', 'bias', 'checks', 'course', 'data', 'deep', 'dot_product', 'embedding', 'evaluate', 'factors', 'figures', 'interpret', 'loader', 'masters', 'recommend', 'record', 'sampler', 'scoreboard', 'site', 'sources', 'synth', 'weight_decay']
 
 def name_of(p): return str(p.relative_to(NBS).with_suffix(''))
 
