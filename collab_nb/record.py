@@ -71,7 +71,8 @@ class Membership(nn.Module):
         names=None, # What the columns are called, for showing
     ):
         super().__init__()
-        pairs = torch.stack([torch.as_tensor(rows), torch.as_tensor(cols)]).long().unique(dim=1)     # (2, n_pairs), by row
+        key = (torch.as_tensor(rows).long()*n_cols + torch.as_tensor(cols)).unique()                     # a number for each pair, by row
+        pairs = torch.stack([key//n_cols, key%n_cols])                                                   # (2, n_pairs)
         back = pairs[:,pairs[1].argsort(stable=True)]                                                # the same by column
         counts = [torch.bincount(pairs[k], minlength=n) for k,n in ((0, n_rows), (1, n_cols))]
         starts = [c.cumsum(0)-c for c in counts]
