@@ -160,7 +160,7 @@ class Table:
         C = torch.linalg.cholesky(self.L)                                                 # rest @ C has unit noise
         C_inv = torch.linalg.solve_triangular(C, torch.eye(d), upper=False)
         o,Q = torch.linalg.eigh(C_inv@self.O[k]@C_inv.T)
-        shrink = 1/(1 + o.clamp(min=1e-6)/s[:,None])                                      # (k, d)
+        shrink = 1/(1 + o.clamp(min=1e-6)/s[:,None])                                      # (n_eig, d)
         mean,old = shrink*(W.T@rest@C@Q),self.inner[k]@C@Q
         new = mean + self.alpha*(old-mean) + (1-self.alpha**2)**.5*shrink.sqrt()*torch.randn(mean.shape, generator=self.g)
         self.inner[k] = new@Q.T@C_inv
@@ -235,7 +235,7 @@ class Stars:
 # %% ../nbs/99_sampler.ipynb #99-042
 class Sampler:
     """One chain. `sweep` moves it by a round; `predict` says what the present state expects of other ratings. Users and films are codes from 0, stars are codes from 0 as well,
-    and `levels` says what each of them is worth"""
+    and `levels` says what each of them is worth. Raises a `ValueError` for a `noise` that is none of the three"""
     def __init__(self,
         u:torch.Tensor, # (n,) users
         i:torch.Tensor, # (n,) films
@@ -319,15 +319,18 @@ class Sampler:
         if self.noise == 'both':
             squares = _sum_by(self.i, self.a_user.index_select(0, self.u)*sq, len(self.a_item))
             self.a_item = noise_levels(squares, self.counts[1], self.g, 10.)
-            self.a_item = self.a_item/self.a_item.log().mean().exp()
+            common = self.a_item.log().mean().exp()
+            self.a_item = self.a_item/common
+            if self.stars is None: self.a_user,self.scale = self.a_user*common,self.scale/common.item()   # the products stay as drawn
 
     def predict(self,
         u:torch.Tensor, # (n,) users
         i:torch.Tensor, # (n,) films
         session:torch.Tensor|None=None, # (n,) sessions
+        drawn:bool=False, # Films as drawn, not as they are on average: more chance in the mean, honest widths for films with few ratings
     )->torch.Tensor: # (n, K) probabilities of the stars
         "What the present state expects"
-        f = self.score(u, i, session, mean=True).double()
+        f = self.score(u, i, session, mean=not drawn).double()
         sd = (self.a_user.index_select(0, u)*self.a_item.index_select(0, i)).double().rsqrt()
         if self.stars is not None: return self.stars.probs(f, sd)
         between = (self.levels[1:]+self.levels[:-1])/2
@@ -389,12 +392,14 @@ def gibbs(
     user:str='user', # Column of user ids
     item:str='movie', # Column of item ids
     rating:str='rating', # Column of ratings
+    drawn:bool=False, # As in `Sampler.predict`
 )->Posterior: # For the rows of `test`
     """Bayesian factorization of a table of ratings by Gibbs sampling (Salakhutdinov and Mnih, 2008) with overrelaxation (Adler, 1981). Ids in `test` alone are predicted from what their tags say, or from the prior.
-    Memory grows with the squares of users and items when `sets` are on. Raises a `ValueError` for a missing column, a rating that is no number, fewer than two different ratings, and counts below 1"""
-    for name,v in (('n_samples', n_samples), ('n_factors', n_factors)):
-        if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < 1: raise ValueError(f'{name} is {v!r}; right is a whole number, 1 or more')
-    if burn_in < 0: raise ValueError(f'burn_in is {burn_in}; right is 0 or more')
+    With `sets`, memory grows with users times items, and the time before the first sweep with the cube of the smaller of the two. Raises a `ValueError` for a missing column, an id
+    that is neither int nor str, no training rows, a rating that is no number, fewer than two different ratings or more than 50, tags that name none of the ids, an unknown `noise`, an `alpha` outside (-1, 1),
+    and counts that are not whole numbers: `n_samples` and `n_factors` from 1, `burn_in` from 0"""
+    for name,v,least in (('n_samples', n_samples, 1), ('n_factors', n_factors, 1), ('burn_in', burn_in, 0)):
+        if isinstance(v, bool) or not isinstance(v, (int, np.integer)) or v < least: raise ValueError(f'{name} is {v!r}; right is a whole number, {least} or more')
     if not len(train): raise ValueError('train has no rows')
     users,(u,tu) = _codes((train, test), user, 'user')
     items,(i,ti) = _codes((train, test), item, 'item')
@@ -414,10 +419,10 @@ def gibbs(
     for t in range(burn_in+n_samples):
         chain.sweep(tune=t < burn_in)
         if t < burn_in: continue
-        p = chain.predict(tu, ti, ts)
+        p = chain.predict(tu, ti, ts, drawn)
         probs = probs + p/n_samples
-        mean = mean + (p@chain.levels if ordinal else chain.score(tu, ti, ts, mean=True).double())/n_samples
-        if fitted: fit = fit + (chain.predict(u, i, s)@chain.levels if ordinal else chain.score(u, i, s, mean=True).double())/n_samples
+        mean = mean + (p@chain.levels if ordinal else chain.score(tu, ti, ts, mean=not drawn).double())/n_samples
+        if fitted: fit = fit + (chain.predict(u, i, s, drawn)@chain.levels if ordinal else chain.score(u, i, s, mean=not drawn).double())/n_samples
         log_noise = log_noise - chain.a_user.log()/2/n_samples
         if ordinal: cuts = cuts + chain.stars.edges[1:-1]/n_samples
     lo,hi = float(values[0]),float(values[-1])
@@ -432,9 +437,9 @@ def star_places(
     seed:int=0, # Of the draw within each star
 )->np.ndarray: # (n,) between 0 and 1, uniform where the probabilities are right
     "The place of each rating in its distribution, randomized within the star. Raises a `ValueError` for a rating that is none of the stars"
-    probs,y = np.asarray(probs, dtype='float64'),np.asarray(y)
-    k = np.searchsorted(stars, y).clip(max=len(stars)-1)
-    if (np.asarray(stars)[k] != y).any(): raise ValueError(f'there is a rating that is none of the stars {list(map(float, stars))}')
+    probs,y,stars = (np.asarray(v, dtype='float64') for v in (probs, y, stars))
+    k = np.searchsorted((stars[1:]+stars[:-1])/2, y)                                  # the nearest star
+    if not np.isclose(stars[k], y).all(): raise ValueError(f'there is a rating that is none of the stars {list(map(float, stars))}')
     rows = np.arange(len(y))
     return probs.cumsum(1)[rows,k] - np.random.default_rng(seed).random(len(y))*probs[rows,k]
 
