@@ -139,7 +139,8 @@ def test_half_stars_and_names(tables):
 def test_gibbs_refuses(tables):
     train,test,_ = tables
     for kw,why in ((dict(n_samples=0), 'n_samples is 0'), (dict(n_factors=1.5), 'n_factors is 1.5'), (dict(noise='item'), 'noise is'), (dict(user='who'), "no column 'who'"),
-                   (dict(session='day'), "no column 'day'"), (dict(item_tags={-1: ['x']}), 'has a tag'), (dict(alpha=-1.), 'alpha is'), (dict(burn_in=-1), 'burn_in is -1')):
+                   (dict(session='day'), "no column 'day'"), (dict(item_tags={-1: ['x']}), 'has a tag'), (dict(alpha=-1.), 'alpha is'), (dict(burn_in=-1), 'burn_in is -1'), (dict(burn_in=1.5), 'burn_in is 1.5'),
+                   (dict(burn_in=True), 'burn_in is True'), (dict(item_tags={10**9: ['x']}), 'has a tag')):
         with pytest.raises(ValueError, match=why): gibbs(train, test, **{**dict(n_samples=2, burn_in=1), **kw})
     with pytest.raises(ValueError, match='no rows'): gibbs(train[:0], test)
     with pytest.raises(ValueError, match='nothing to learn'): gibbs(train.assign(rating=3.), test)
@@ -159,6 +160,35 @@ def test_places_are_uniform_where_probabilities_are_right():
     assert np.allclose(np.quantile(places, [.1, .5, .9]), [.1, .5, .9], atol=.015)
     assert np.allclose(interval_coverage(places), [.5, .8, .95], atol=.015)
     with pytest.raises(ValueError, match='none of the stars'): star_places(probs, y+1)
+
+def test_places_know_stars_by_value():
+    probs,tenths = np.full((3, 3), 1/3),np.array([3.6, 3.7, 3.8])
+    assert np.array_equal(star_places(probs, tenths, tenths.astype('float32')), star_places(probs, tenths, tenths))
+    assert (np.floor(3*star_places(probs, tenths, tenths.astype('float32'))) == [0, 1, 2]).all()
+    for bad in (3.65, np.nan, np.inf):
+        with pytest.raises(ValueError, match='none of the stars'): star_places(probs, np.array([bad, 3.7, 3.8]), tenths)
+
+def test_drawn_films_are_wider_where_nobody_rated(tables):
+    train,test,_ = tables
+    kept,new = train[train.movie % 3 > 0],test.movie % 3 == 0
+    kw = dict(n_samples=60, burn_in=30, n_factors=3, sets=False, alpha=-.8)
+    a,b = gibbs(kept, test, **kw),gibbs(kept, test, drawn=True, **kw)
+    def spread(p): return (p.probs@p.stars**2 - (p.probs@p.stars)**2)
+    wider = spread(b)-spread(a)
+    assert wider[new].mean() > .1 and wider[new].mean() > 3*abs(wider[~new].mean())
+    assert np.array_equal(a.mean, gibbs(kept, test, drawn=False, **kw).mean)
+    assert np.isclose(rmse(a.mean[~new], test[~new]), rmse(b.mean[~new], test[~new]), atol=.02)
+
+def test_noise_with_a_common_scale(monkeypatch):
+    "Films' levels get a geometric mean of 1; with stars as numbers the users' levels take up the rest, so that a rating's variance is as drawn"
+    u,i = torch.tensor([0, 0, 1]),torch.tensor([0, 1, 1])
+    for ordinal,want in ((False, [4., 16, 32]), (True, [2/8**.5/2, 2/8**.5*2, 4/8**.5*2])):
+        drawn = iter([torch.tensor([2., 4]), torch.tensor([2., 8])])
+        monkeypatch.setattr('collab_nb.sampler.noise_levels', lambda *args, **kwargs: next(drawn))
+        s = Sampler(u, i, torch.tensor([0, 1, 2]), 2, 2, torch.arange(1., 4), n_factors=1, ordinal=ordinal)
+        s.z = torch.zeros(3)
+        s._draw_noise(torch.zeros(3))
+        assert torch.allclose(s.a_item, torch.tensor([.5, 2])) and torch.allclose(s.a_user[u]*s.a_item[i], torch.tensor(want))
 
 def test_residuals_by_hand():
     train = pd.DataFrame({'user': [1, 1, 2, 2, 3], 'movie': [1, 2, 1, 2, 3]})
