@@ -1,4 +1,4 @@
-"""By the end, you have drawn hundreds of models where chapter 11 had one, their average beats every one of them, and each prediction comes with a width that can be trusted.
+"""By the end, you have drawn hundreds of models where chapter 11 had one, their average beats every one of them, and each prediction has a width, and you have tested it.
 
 Docs: https://your_name.github.io/collab_nb/sampler.html.md"""
 
