@@ -5,9 +5,12 @@ import pandas as pd
 import torch
 from fastai.collab import CollabDataLoaders,collab_learner
 from fastai.tabular.all import TabDataLoader
+from fastai.torch_core import default_device
 
 from collab_nb.all import DotProductBias,Learner,Means,MSELossFlat,rating_dls,set_seed
 from collab_nb.baselines import tune_damping
+
+default_device(False)     # the processor, whatever else a machine has: times are compared
 
 def global_mean(train, test, seed): return Means(train, by=()).predict(test.user, test.movie)
 def means(train, test, seed): return Means(train, damping=tune_damping(train)).predict(test.user, test.movie)

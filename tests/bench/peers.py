@@ -34,7 +34,9 @@ def lenskit(train, test, seed, **settings):
     pipe.train(from_interactions_df(train[['user', 'movie', 'rating']], user_col='user', item_col='movie', rating_col='rating'))
     asked = test[['user', 'movie']].set_axis(['user_id', 'item_id'], axis=1)
     said = predict(pipe, ItemListCollection.from_df(asked, ['user_id']), n_jobs=1).to_df()
-    return asked.merge(said, on=['user_id', 'item_id'], how='left').score.fillna(train.rating.mean())
+    score = asked.merge(said, on=['user_id', 'item_id'], how='left').score
+    if score.isna().mean() > .01: raise ValueError(f'LensKit gave no score for {score.isna().sum()} of {len(score)} rows')
+    return score.fillna(train.rating.mean())      # films that nobody rated in training
 
 # myFM: a factorization machine sampled by Gibbs (Rendle, 2012; github.com/tohtsky/myFM), with the features of its own MovieLens example
 
@@ -65,27 +67,59 @@ def genres(ids):
     flags = ids.genres.str.get_dummies('|').to_numpy(dtype='float64')
     return csr_matrix(flags/np.sqrt(flags.sum(1, keepdims=True)))
 
-def myfm(train, test, seed, user_sets=False, movie_sets=False, ordinal=False, rank=10, n_iter=512):
-    "myFM with what the frames show: ids; `user_sets`: who rated what (SVD++); `movie_sets`: its mirror image (flipped); side features and the day where they are columns"
-    from myfm import MyFMOrderedProbit,MyFMRegressor,RelationBlock
-    has_side = 'age' in train
-    blocks = [block(train, test, 'user', 'movie', user_sets, [bins('age', AGES), column('gender'), column('occupation')] if has_side else []),
-              block(train, test, 'movie', 'user', movie_sets, [genres, bins('year', YEARS)] if has_side else [])]
-    sizes = [n for _,group,_,_ in blocks for n in group]
-    days,X_train,X_test = [],None,None
-    if 'timestamp' in train:
-        days = sorted((train.timestamp//86400).unique())
-        X_train,X_test = (one_hot(f.timestamp//86400, days) for f in (train, test))
-        sizes = [len(days), *sizes]
-    grouping = [g for g,n in enumerate(sizes) for _ in range(n)]
-    rel_train,rel_test = ([RelationBlock(b[which].tolist(), b[0]) for b in blocks] for which in (2, 3))
+def days(frame): return [frame.timestamp//86400]
+def user_days(frame): return [*days(frame), frame.user.astype(str)+' '+(frame.timestamp//86400).astype(str)]
+
+def sampled(X_train, X_test, rel_train, rel_test, sizes, stars, ordinal, seed, rank, n_iter, n_kept_samples):
+    "Fit, predict; `sizes`: columns of each group that has a variance of its own. Ordinal: stars and the probabilities of the five"
+    from myfm import MyFMOrderedProbit,MyFMRegressor
     model = (MyFMOrderedProbit if ordinal else MyFMRegressor)(rank=rank, random_seed=42+seed)
-    stars = train.rating.to_numpy()-1 if ordinal else train.rating.to_numpy(dtype='float64')
-    model.fit(X_train, stars, X_rel=rel_train, grouping=grouping, n_iter=n_iter, n_kept_samples=n_iter-min(50, n_iter//4))
+    stars = stars.to_numpy()-1 if ordinal else stars.to_numpy(dtype='float64')
+    model.fit(X_train, stars, X_rel=rel_train, group_shapes=sizes, n_iter=n_iter, n_kept_samples=n_kept_samples)
     if not ordinal: return model.predict(X_test, rel_test)
     probs = model.predict_proba(X_test, rel_test)
     return probs @ np.arange(1, 6),probs
 
+def myfm(train, test, seed, user_sets=False, movie_sets=False, ordinal=False, when=days, rank=10, n_iter=512):
+    """myFM with what the frames show: ids; `user_sets`: who rated what (SVD++); `movie_sets`: its mirror image (flipped); side features and `when`, the day, where they are columns"""
+    from myfm import RelationBlock
+    from scipy.sparse import hstack
+    has_side = 'age' in train
+    blocks = [block(train, test, 'user', 'movie', user_sets, [bins('age', AGES), column('gender'), column('occupation')] if has_side else []),
+              block(train, test, 'movie', 'user', movie_sets, [genres, bins('year', YEARS)] if has_side else [])]
+    sizes = [n for _,group,_,_ in blocks for n in group]
+    X_train = X_test = None
+    if 'timestamp' in train:
+        classes = [sorted(of.unique()) for of in when(train)]
+        X_train,X_test = (hstack([one_hot(of, c) for of,c in zip(when(f), classes)], format='csr') for f in (train, test))
+        sizes = [*map(len, classes), *sizes]
+    rel_train,rel_test = ([RelationBlock(b[which].tolist(), b[0]) for b in blocks] for which in (2, 3))
+    return sampled(X_train, X_test, rel_train, rel_test, sizes, train.rating, ordinal, seed, rank, n_iter, n_iter-min(50, n_iter//4))
+
 def myfm_svdpp(*args, **settings): return myfm(*args, user_sets=True, **settings)
 def myfm_flipped(*args, **settings): return myfm(*args, user_sets=True, movie_sets=True, **settings)
 def myfm_ordinal(*args, **settings): return myfm(*args, user_sets=True, movie_sets=True, ordinal=True, **settings)
+def myfm_user_day(*args, **settings): return myfm_flipped(*args, when=user_days, **settings)
+
+def myfm_example(train, test, seed, ordinal=False, rank=10, n_iter=512):
+    """myFM as its own examples/ml-100k-extended.ipynb has it, with its encoders: no gender, but the first sign of the zip code; all samples are kept, the first ones too.
+    What the encoders know is what training shows (theirs know every user and film, rated or not); the year is the title's"""
+    from myfm import RelationBlock
+    from myfm.utils.encoders import BinningEncoder,CategoryValueToSparseEncoder,DataFrameEncoder,MultipleValuesToSparseEncoder
+    def met(by, other): return train.groupby(by)[other].agg(lambda ids: ','.join(map(str, ids)))
+    def side(by, other, encoders):
+        ids = pd.concat([train, test]).drop_duplicates(by).set_index(by, drop=False)
+        ids = ids.assign(zip_code=ids.zip_code.str[0], genres=ids.genres.fillna(''), met=met(by, other).reindex(ids.index).fillna(''))
+        known,res = ids.loc[train[by].unique()],DataFrameEncoder()
+        for name,encoder in encoders.items(): res.add_column(name, encoder(known[name]))
+        at = ids.index
+        return res.encode_df(ids),res.encoder_shapes,at.get_indexer(train[by]),at.get_indexer(test[by])
+    one,few = CategoryValueToSparseEncoder,BinningEncoder
+    blocks = [side('user', 'movie', {'user': one, 'age': few, 'occupation': one, 'zip_code': one, 'met': MultipleValuesToSparseEncoder}),
+              side('movie', 'user', {'movie': one, 'year': few, 'genres': lambda of: MultipleValuesToSparseEncoder(of, sep='|'), 'met': MultipleValuesToSparseEncoder})]
+    date = one(train.timestamp//86400)
+    X_train,X_test = (date.to_sparse(f.timestamp//86400) for f in (train, test))
+    rel_train,rel_test = ([RelationBlock(b[which].tolist(), b[0]) for b in blocks] for which in (2, 3))
+    return sampled(X_train, X_test, rel_train, rel_test, [len(date), *blocks[0][1], *blocks[1][1]], train.rating, ordinal, seed, rank, n_iter, n_iter)
+
+def myfm_example_ordinal(*args, **settings): return myfm_example(*args, ordinal=True, **settings)

@@ -2,8 +2,10 @@
 
 `python protocol.py SPLIT ROW TRIALS FOLDER` is one (row, split) in a process of its own. Its last line is the result as JSON, its predictions go to FOLDER/predictions.
 It needs numpy and pandas alone, so that it runs in the peers' environment as in the course's."""
+import hashlib
 import importlib
 import json
+import os
 import re
 import sys
 import time
@@ -12,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-SIDE    = ['age', 'gender', 'occupation', 'year', 'genres']
+SIDE    = ['age', 'gender', 'occupation', 'zip_code', 'year', 'genres']
 COLUMNS = {'ratings': [], 'side': SIDE, 'day': [*SIDE, 'timestamp']}     # what a row of this kind sees besides user, movie and rating
 N_VALID = 8_000
 
@@ -38,6 +40,11 @@ def trials(row, n, seed=0):
         new = draw(row['space'], rng)
         if new not in res: res.append(new)
     raise ValueError(f"the space of {row['name']!r} holds fewer than {n} settings")
+
+def digest(row):
+    "What a result of this row hangs on, in eight letters: a row that changed has another"
+    said = {k: row.get(k) for k in ('predict', 'kind', 'trials', 'default', 'space', 'while_trying', 'rung', 'seeds')}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:8]
 
 def rmse(stars, preds): return float(np.sqrt(np.mean((np.asarray(stars, 'float64')-preds)**2)))
 
@@ -95,19 +102,32 @@ def run(row, ratings, splits, n_trials, split=''):
     if row.get('seeds') and not split.startswith('random'): result['seeds'] = [result['rmse'], *(rmse(test.rating, predict(row, train, test, seed, **settings)[0]) for seed in range(1, row['seeds']))]
     return result,preds
 
+def whole(file, write):
+    "`write` to another name, then rename: nobody reads half a file. The other name has the same ending, which numpy looks at"
+    part = file.with_name(f'part-{os.getpid()}-{file.name}')
+    try:
+        write(part)
+        os.replace(part, file)
+    finally: part.unlink(missing_ok=True)
+
+def read_frame(folder): return pd.read_csv(folder/'ratings.csv', dtype={'zip_code': str})
+
 def slug(name): return re.sub(r'\W+', '-', name.replace('++', 'pp')).strip('-').lower()
 
 def main(split, name, n_trials, folder):
     from rows import ROWS
     row = next(r for r in ROWS if r['name'] == name)
-    result = {'row': name, 'split': split}
-    folder = Path(folder)
-    splits = np.load(folder/f'{split}.npz')
-    try: more,preds = run(row, pd.read_csv(folder/'ratings.csv'), (splits['train'], splits['test']), int(n_trials), split)
-    except ImportError as e: result['missing'] = f'{type(e).__name__}: {e}'
+    folder,result = Path(folder),{'row': name, 'split': split, 'digest': digest(row)}
+    try:
+        for module in row['needs']: importlib.import_module(module)
+    except ImportError as e:          # a peer that does not install here is missing; whatever else fails is a failure
+        if row['group'] != 'peer': raise
+        result['missing'] = str(e).replace("'", '')
     else:
+        splits = np.load(folder/f'{split}.npz')
+        more,preds = run(row, read_frame(folder), (splits['train'], splits['test']), int(n_trials), split)
         result.update(more)
-        np.save(folder/'predictions'/f'{slug(name)}-{split}.npy', preds)
+        whole(folder/'predictions'/f'{slug(name)}-{split}.npy', lambda f: np.save(f, preds))
     print('\n'+json.dumps(result))
 
 if __name__ == '__main__': main(*sys.argv[1:])

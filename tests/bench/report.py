@@ -1,75 +1,82 @@
-"What the runs add up to: collab_nb/record.json, the table that README quotes, and a chart."
+"What the runs add up to: collab_nb/record.json, the table that README quotes, and a chart. It runs in the course's environment."
 import json
 from pathlib import Path
 
 import numpy as np
 
-from protocol import COLUMNS,rmse,slug
+from collab_nb.record import paired_gain
+from protocol import COLUMNS,N_VALID,inner_split,rmse,slug,whole
 
 FOLDS  = [f'u{k}' for k in range(1, 6)]
 RANDOM = [f'random{seed}' for seed in range(5)]
 
-def shares(y, preds, users):
-    "What each user (code) contributes to the RMSE of `preds`, to first order: their sum of squares is its variance when users are drawn"
-    squares,mse = (np.asarray(y, 'float64')-preds)**2,rmse(y, preds)**2
-    return np.bincount(users, squares-mse)/len(squares)/(2*np.sqrt(mse))
+def asked(rows): return [(row, split) for split in FOLDS+RANDOM for row in rows if split in FOLDS or row.get('confirm')]
 
-def clustered(shares):
-    n = (shares != 0).sum()
-    return float(np.sqrt((shares**2).sum() * n/(n-1)))
-
-def paired_gain(y, a, b, users):
-    "How much lower RMSE(b) is than RMSE(a) on the same rows, and its standard error, clustered by user (delta method)"
-    users = np.unique(users, return_inverse=True)[1]
-    return rmse(y, a)-rmse(y, b),clustered(shares(y, a, users)-shares(y, b, users))
+def lines(folder):
+    "The text of runs.jsonl, without the half line that a killed driver may have left"
+    file = Path(folder)/'runs.jsonl'
+    text = file.read_text(encoding='utf-8') if file.exists() else ''
+    return text[:text.rfind('\n')+1]
 
 def read_runs(folder):
     "Finished runs by (row, split); what was missing once may be there now, so the last word counts"
-    file = Path(folder)/'runs.jsonl'
-    return {(r['row'], r['split']): r for r in map(json.loads, file.read_text().splitlines())} if file.exists() else {}
+    return {(r['row'], r['split']): r for r in map(json.loads, lines(folder).splitlines())}
 
-def test_rows(folder, ratings, split):
-    "Users and ratings of a split's test rows"
-    test = ratings.iloc[np.load(folder/f'{split}.npz')['test']]
-    return test.user.to_numpy(),test.rating.to_numpy()
+def append(folder, res): whole(Path(folder)/'runs.jsonl', lambda f: f.write_text(lines(folder)+json.dumps(res)+'\n', encoding='utf-8'))
 
-def predictions(folder, row, split):
+def used_rows(ratings, splits):
+    "Rows of u1's training part on which settings or defaults were shaped: its inner rows, and those of an earlier prototype, which it drew from the rows by user and film"
+    train,(user,movie) = np.asarray(splits[0]),(ratings[c].to_numpy() for c in ('user', 'movie'))
+    n = min(N_VALID, len(train)//10)
+    order = np.lexsort((movie[train], user[train]))
+    return np.union1d(inner_split(splits, n=n)[1], train[order][np.random.RandomState(7).permutation(len(train))[:n]])
+
+def predictions(folder, runs, row, split, y):
+    "What is stored for a finished run, None for another. Raises a `ValueError` where it is not what the run scored"
+    if 'rmse' not in (run := runs.get((row, split), {})): return None
     file = folder/'predictions'/f'{slug(row)}-{split}.npy'
-    return np.load(file) if file.exists() else None
+    preds = np.load(file) if file.exists() else None
+    if preds is None or preds.shape != y.shape or abs(rmse(y, preds)-run['rmse']) > 1e-9:
+        raise ValueError(f'{file} is not what {row!r} predicted for {split}: its RMSE was {run["rmse"]}')
+    return preds
 
-def summary_of(row, runs, u1):
-    "One row of the record; what could not be run says why"
+def summary_of(row, runs):
+    "One row of the record; what could not be run says why. What is said of the five folds is None until all are there"
     tried = {split: runs[row['name'], split] for split in FOLDS+RANDOM if (row['name'], split) in runs}
-    done = {split: r for split,r in tried.items() if 'missing' not in r}
-    res = {k: row[k] for k in ('name', 'kind', 'group', 'trials')}
-    if 'u1' not in done: return {**res, 'missing': tried['u1']['missing'] if 'u1' in tried else 'not run'}
-    folds = [s for s in FOLDS if s in done]
-    pick = lambda key, of=folds: [done[s][key] for s in of]
-    res.update(rmse={s: round(done[s]['rmse'], 5) for s in done}, mean=round(np.mean(pick('rmse')), 5) if len(folds) == 5 else None, valid=pick('valid'),
-               cpu=float(np.median(pick('cpu'))), cpu_trials=float(np.median(pick('cpu_trials'))), settings={s: done[s]['settings'] for s in folds})
-    memory = [m for m in pick('mb') if m]
-    res['mb'] = float(np.median(memory)) if memory else None
-    if 'seeds' in done[folds[0]]:
-        each = np.array([done[s]['seeds'] for s in folds])          # (splits, seeds)
-        res['seeds'] = {'u1': each[0].round(5).tolist(), 'mean': each.mean(0).round(5).tolist()}
-    if 'coverage' in done[folds[0]]:
-        res['coverage'] = {'nominal': [.5, .8, .95], **{k: np.mean([done[s]['coverage'][k] for s in folds], 0).round(4).tolist() for k in ('inside', 'nll')}}
-    if u1 is not None: res['se_u1'] = round(clustered(shares(u1[1], u1[2], np.unique(u1[0], return_inverse=True)[1])), 5)
+    done = {split: r for split,r in tried.items() if 'rmse' in r}
+    res = {k: row[k] for k in ('name', 'kind', 'group')}
+    if 'u1' not in done: return {**res, **{k: v for k,v in tried.get('u1', {}).items() if k in ('missing', 'failed')}}
+    n_trials = {r['trials'] for r in done.values()}
+    if len(n_trials) > 1: raise ValueError(f"{row['name']!r} had {sorted(n_trials)} trials, not everywhere the same")
+    full = all(s in done for s in FOLDS)
+    def pick(key): return [done[s][key] for s in FOLDS if done[s].get(key) is not None] if full else []
+    def middle(key): return float(np.median(pick(key))) if pick(key) else None
+    res.update(trials=n_trials.pop(), rmse={s: round(r['rmse'], 5) for s,r in done.items()}, mean=round(np.mean(pick('rmse')), 5) if full else None, valid=pick('valid') or None,
+               cpu=middle('cpu'), cpu_trials=middle('cpu_trials'), mb=middle('mb'), settings={s: r['settings'] for s,r in done.items() if s in FOLDS})
+    if each := pick('seeds'): res['seeds'] = {'u1': np.round(each[0], 5).tolist(), 'mean': np.mean(each, 0).round(5).tolist()}       # each: (folds, seeds)
+    if each := pick('coverage'): res['coverage'] = {'nominal': [.5, .8, .95], **{k: np.mean([c[k] for c in each], 0).round(4).tolist() for k in ('inside', 'nll')}}
     return res
 
 def summarize(folder, ratings, rows, pairs, published, about):
-    "The record: a row for each model, paired gains on u1 and over the five folds together, and what others published"
+    "The record: a row for each model, paired gains on u1, over the five folds together and over the random splits, and what others published"
     folder,runs = Path(folder),read_runs(folder)
-    tests = {s: test_rows(folder, ratings, s) for s in FOLDS+RANDOM if (folder/f'{s}.npz').exists()}
+    files = {s: np.load(folder/f'{s}.npz') for s in FOLDS+RANDOM if (folder/f'{s}.npz').exists()}
+    at = {s: f['test'] for s,f in files.items()}
+    users,y = ({s: ratings[c].to_numpy()[rows_] for s,rows_ in at.items()} for c in ('user', 'rating'))
+    used = used_rows(ratings, [files['u1'][k] for k in ('train', 'test')])
+    preds = {(row['name'], s): predictions(folder, runs, row['name'], s, y[s]) for row in rows for s in at}
+    def together(of, splits): return np.concatenate([of[s] for s in splits])
+    def said(row, splits): return together({s: preds[row, s] for s in splits}, splits) if all(preds.get((row, s)) is not None for s in splits) else None
     def gain(a, b, splits):
-        got = [(*tests[s], predictions(folder, a, s), predictions(folder, b, s)) for s in splits if s in tests]
-        if len(got) < len(splits) or any(p is None for g in got for p in g): return None
-        users,y,a,b = map(np.concatenate, zip(*got))
-        return [round(v, 5) for v in paired_gain(y, a, b, users)]
-    res = {**about, 'rows': [], 'pairs': [], 'published': published}
-    for row in rows:
-        preds = predictions(folder, row['name'], 'u1')
-        res['rows'].append(summary_of(row, runs, None if preds is None else (*tests['u1'], preds)))
+        a,b = said(a, splits),said(b, splits)
+        return None if a is None or b is None else [round(v, 5) for v in paired_gain(together(y, splits), a, b, together(users, splits))]
+    res = {**about, 'rows': [summary_of(row, runs) for row in rows], 'pairs': [], 'published': published}
+    for row in res['rows']:
+        if 'rmse' not in row: continue
+        row['se_u1'] = round(paired_gain(y['u1'], preds[row['name'], 'u1'], y['u1'], users['u1'])[1], 5)
+        if row['mean'] is None: continue
+        stars,p,free = together(y, FOLDS[1:]),said(row['name'], FOLDS[1:]),~np.isin(together(at, FOLDS[1:]), used)
+        row['mean_unused'] = {'u2..u5': round(rmse(stars, p), 5), 'without rows used for choosing': round(rmse(stars[free], p[free]), 5), 'rows': int(free.sum())}
     for a,b in pairs: res['pairs'].append({'a': a, 'b': b, 'u1': gain(a, b, ['u1']), 'folds': gain(a, b, FOLDS), 'random': gain(a, b, RANDOM)})
     return res
 
@@ -77,19 +84,25 @@ SEES = {'ratings': 'ratings', 'side': '+ side', 'day': '+ side + day'}
 
 def number(v, digits): return '' if v is None else f'{v:,.{digits}f}'
 
+def trials_of(row):
+    "Trials and their seconds; 'none' where a model has settings and comes with them"
+    if not row['trials']: return '' if row['group'] == 'floor' else 'none'
+    return ', '.join([str(row['trials']), *([number(row['cpu_trials'], 0)] if row['cpu_trials'] is not None else [])])
+
 def table(record):
     "The table of README in markdown, from the record alone"
-    lines = ['| model | sees | u1 | mean of u1 to u5 | five random splits | CPU s, one fit | trials, CPU s | MB |', '| --- | --- | --- | --- | --- | --- | --- | --- |']
+    lines = ['| model | sees | u1 ± standard error | mean of u1 to u5 | five random splits | CPU s, one fit | trials, CPU s | MB |', '| --- | --- | --- | --- | --- | --- | --- | --- |']
     for kind in COLUMNS:
         rows = [r for r in record['rows'] if r['kind'] == kind]
         for r in sorted(rows, key=lambda r: -r['rmse']['u1'] if 'rmse' in r else -99):
             name = f"**{r['name']}**" if r['group'] == 'ours' else r['name']
-            if 'missing' in r:
-                lines.append(f"| {name} | {SEES[kind]} | missing: {r['missing'].split(':')[0]} | | | | | |")
+            if 'rmse' not in r:
+                why = next((f'{k}: {r[k]}' for k in ('missing', 'failed') if k in r), 'not run')
+                lines.append(f"| {name} | {SEES[kind]} | {why.replace('|', '/')} | | | | | |")
                 continue
             random = [r['rmse'][s] for s in RANDOM if s in r['rmse']]
-            cells = [number(r['rmse']['u1'], 4), number(r['mean'], 4), number(np.mean(random), 4) if len(random) == 5 else '', number(r['cpu'], 1),
-                     f"{r['trials']}, {number(r['cpu_trials'], 0)}" if r['trials'] else '', number(r['mb'], 0)]
+            cells = [f"{number(r['rmse']['u1'], 4)} ± {number(r['se_u1'], 4)}", number(r['mean'], 4), number(np.mean(random), 4) if len(random) == len(RANDOM) else '',
+                     number(r['cpu'], 1), trials_of(r), number(r['mb'], 0)]
             lines.append(f"| {name} | {SEES[kind]} | {' | '.join(cells)} |")
     lines += ['', '| published | sees | u1, as reported | how its epoch and split were chosen, as far as paper or code show |', '| --- | --- | --- | --- |']
     lines += [f"| {p['name']} ({p['source']}) | {SEES[p['sees']]} | {p['rmse']:.3f} | {p['how']} |" for p in record['published']]
@@ -102,16 +115,22 @@ def gains(record):
                       *(f"| {p['a']} | {p['b']} | {said(p['u1'])} | {said(p['folds'])} | {said(p['random'])} |" for p in record['pairs'] if p['u1'])])
 
 def draw(record, path):
-    "A dot for each model, error against the processor seconds of one fit"
+    "A dot for each model, error against the processor seconds of one fit; names in a column beside it, in the order of the errors"
     from matplotlib.figure import Figure
-    fig = Figure(figsize=(8, 5), layout='constrained')
-    ax = fig.subplots()
-    rows = [r for r in record['rows'] if 'rmse' in r and r['group'] != 'floor']
-    for group,colour,marker in (('peer', 'tab:blue', 'o'), ('fastai', 'tab:gray', 's'), ('ours', 'tab:orange', 'D')):
+    rows = sorted((r for r in record['rows'] if r.get('cpu') is not None and r['group'] != 'floor'), key=lambda r: r['rmse']['u1'])
+    fig = Figure(figsize=(10, 6), layout='constrained')
+    ax,names = fig.subplots(1, 2, width_ratios=(5, 3))
+    names.axis('off')
+    looks = {'peer': ('tab:blue', 'o'), 'fastai': ('tab:gray', 's'), 'ours': ('tab:orange', 'D')}
+    for group,(colour,marker) in looks.items():
         some = [r for r in rows if r['group'] == group]
-        ax.scatter([r['cpu'] for r in some], [r['rmse']['u1'] for r in some], c=colour, marker=marker, label=group)
-    for r in rows: ax.annotate(r['name'], (r['cpu'], r['rmse']['u1']), xytext=(4, 3), textcoords='offset points', fontsize=7)
-    for p in record['published']: ax.axhline(p['rmse'], lw=.6, ls=':', c='k')
-    ax.set(xscale='log', xlabel='CPU seconds, one fit', ylabel='RMSE on u1', title='Lower and further left is better (dotted: as published)')
-    ax.legend()
-    fig.savefig(path, dpi=150)
+        ax.scatter([r['cpu'] for r in some], [r['rmse']['u1'] for r in some], c=colour, marker=marker, label=group, zorder=3)
+    for k,r in enumerate(rows):
+        ax.annotate(f"{r['rmse']['u1']:.4f}  {r['name']}", (r['cpu'], r['rmse']['u1']), xytext=(1.08, (k+.5)/len(rows)), textcoords='axes fraction', fontsize=8, va='center',
+                    annotation_clip=False, arrowprops=dict(arrowstyle='-', lw=.4, color=looks[r['group']][0], alpha=.6, relpos=(0, .5), shrinkB=3))
+    for p in record['published']: ax.axhline(p['rmse'], lw=.6, ls=':', c='k', zorder=0)
+    ax.set(xlabel='CPU seconds, one fit', ylabel='RMSE on u1', title='Lower and further left is better (dotted: as published)')
+    if rows:
+        ax.set_xscale('log')
+        ax.legend(loc='upper right')
+    whole(Path(path), lambda f: fig.savefig(f, dpi=150))

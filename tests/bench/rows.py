@@ -2,7 +2,8 @@
 
 A row has a `name`; a `kind` (what it sees: ratings, side features, side and day); a `group`; `predict`, as module:function; `needs`, packages whose absence makes it a row that says so;
 `default` settings, a `space` that more settings are drawn from and a number of `trials`, the default among them, in each split's own training part; `while_trying`, settings for the trials alone; `tries`, a function that gives what is tried in place of random draws, for the `rung` of a ladder;
-`confirm`: run it on the five random splits as well; `seeds`: with how many seeds it is run on the test rows, the first of which counts."""
+`confirm`: run it on the five random splits as well; `seeds`: with how many seeds it is run on the test rows of a fold, the first of which counts.
+What stands here enters a digest that is stored with each result (all but `name`, `group`, `needs`, `tries` and `confirm`): a row that changes must be run anew."""
 
 def row(name, predict, kind='ratings', group='peer', needs=(), trials=0, default=None, space=None, **more):
     return dict(name=name, predict=predict, kind=kind, group=group, needs=list(needs), trials=trials, default=default or {}, space=space or {}, **more)
@@ -10,7 +11,10 @@ def row(name, predict, kind='ratings', group='peer', needs=(), trials=0, default
 # A sampler learns its own precisions; only the rank is left to choose, on shorter chains
 MYFM = dict(needs=['myfm'], trials=4, default=dict(rank=10), space=dict(rank=[5, 7, 14, 20]), while_trying=dict(n_iter=100))
 
-# The chapter's own rows: 24 tries each, which it stores for u1 to u5
+# The numbers of its examples/ml-100k-extended.ipynb, as they are
+EXAMPLE = dict(needs=['myfm'], default=dict(rank=10, n_iter=512))
+
+# The chapter's own rows: 24 tries each. It stores them for u1 to u5, but those of the first two rungs for u1 alone: elsewhere the bench tries u1's settings itself
 LADDER = dict(group='ours', needs=['collab_nb.record'], trials=24, tries='ours:ladder_tries')
 
 # Its sampler learns its own precisions, too; the blend takes what the library comes with, and finds its weights in the training part
@@ -36,6 +40,9 @@ ROWS = [
     row('myFM, SVD++ flipped + side', 'peers:myfm_flipped', kind='side', **MYFM),
     row('myFM, SVD++ flipped + side + day', 'peers:myfm_flipped', kind='day', **MYFM),
     row('myFM, SVD++ flipped + side + day, ordinal', 'peers:myfm_ordinal', kind='day', **MYFM),
+    row("myFM, SVD++ flipped + side + the user's day", 'peers:myfm_user_day', kind='day', **MYFM),
+    row('myFM, as its own example has it', 'peers:myfm_example', kind='day', **EXAMPLE),
+    row('myFM, as its own example has it, ordinal', 'peers:myfm_example_ordinal', kind='day', **EXAMPLE),
     row('dot product and biases (chapter 05)', 'ours:factors', group='ours', trials=24,
         space=dict(n_factors=[5, 10, 20, 50], bs=[256, 1024], lr=(.003, .05), wd=(.1, 2.), epochs=[5, 10])),
     row('biased factors, a prior each', 'ours:plain_factors', rung='biased factors', **LADDER),
