@@ -118,19 +118,20 @@ def draw(record, path):
     "A dot for each model, error against the processor seconds of one fit; names in a column beside it, in the order of the errors"
     from matplotlib.figure import Figure
     rows = sorted((r for r in record['rows'] if r.get('cpu') is not None and r['group'] != 'floor'), key=lambda r: r['rmse']['u1'])
-    fig = Figure(figsize=(10, 6), layout='constrained')
-    ax,names = fig.subplots(1, 2, width_ratios=(5, 3))
-    names.axis('off')
+    fig = Figure(figsize=(10, 6))
+    ax = fig.add_axes((.08, .09, .54, .85))
     looks = {'peer': ('tab:blue', 'o'), 'fastai': ('tab:gray', 's'), 'ours': ('tab:orange', 'D')}
     for group,(colour,marker) in looks.items():
         some = [r for r in rows if r['group'] == group]
         ax.scatter([r['cpu'] for r in some], [r['rmse']['u1'] for r in some], c=colour, marker=marker, label=group, zorder=3)
     for k,r in enumerate(rows):
-        ax.annotate(f"{r['rmse']['u1']:.4f}  {r['name']}", (r['cpu'], r['rmse']['u1']), xytext=(1.08, (k+.5)/len(rows)), textcoords='axes fraction', fontsize=8, va='center',
+        ax.annotate(f"{r['rmse']['u1']:.4f}  {r['name']}", (r['cpu'], r['rmse']['u1']), xytext=(1.06, (k+.5)/len(rows)), textcoords='axes fraction', fontsize=8, va='center',
                     annotation_clip=False, arrowprops=dict(arrowstyle='-', lw=.4, color=looks[r['group']][0], alpha=.6, relpos=(0, .5), shrinkB=3))
     for p in record['published']: ax.axhline(p['rmse'], lw=.6, ls=':', c='k', zorder=0)
     ax.set(xlabel='CPU seconds, one fit', ylabel='RMSE on u1', title='Lower and further left is better (dotted: as published)')
     if rows:
         ax.set_xscale('log')
-        ax.legend(loc='upper right')
+        ax.set_xticks(ticks := [1, 3, 10, 30, 100], ticks, minor=False)
+        ax.set_xticks([], minor=True)
+        ax.legend(loc='lower left', fontsize=8)
     whole(Path(path), lambda f: fig.savefig(f, dpi=150))

@@ -68,6 +68,7 @@ PAIRS = [
     ('myFM, SVD++ flipped', 'SVD++ flipped'), ('myFM, SVD++ flipped + side', 'SVD++ flipped + side'), ('myFM, SVD++ flipped + side + day', 'SVD++ flipped + side + day'),
     ('SVD++ flipped', 'sampled'), ('SVD++ flipped', 'blend'), ('sampled', 'blend'),
     ('Surprise SVD', 'blend'), ('myFM, SVD++ flipped', 'blend'), ('myFM, SVD++ flipped + side', 'blend + side'), ('myFM, SVD++ flipped + side + day', 'blend + side + day'),
+    ('myFM, SVD++ flipped', 'sampled'), ('myFM, SVD++ flipped, ordinal', 'sampled'), ('myFM, SVD++ flipped, ordinal', 'blend'), ('myFM, SVD++ flipped + side', 'sampled + side'),
     ('myFM, SVD++ flipped + side + day, ordinal', 'SVD++ flipped + side + day'), ('myFM, SVD++ flipped + side + day, ordinal', 'blend + side + day'),
 ]
 
