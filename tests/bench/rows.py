@@ -70,6 +70,7 @@ PAIRS = [
     ('Surprise SVD', 'blend'), ('myFM, SVD++ flipped', 'blend'), ('myFM, SVD++ flipped + side', 'blend + side'), ('myFM, SVD++ flipped + side + day', 'blend + side + day'),
     ('myFM, SVD++ flipped', 'sampled'), ('myFM, SVD++ flipped, ordinal', 'sampled'), ('myFM, SVD++ flipped, ordinal', 'blend'), ('myFM, SVD++ flipped + side', 'sampled + side'),
     ('myFM, SVD++ flipped + side + day, ordinal', 'SVD++ flipped + side + day'), ('myFM, SVD++ flipped + side + day, ordinal', 'blend + side + day'),
+    *((peer, mine) for peer in ('myFM, as its own example has it', 'myFM, as its own example has it, ordinal') for mine in ('SVD++ flipped + side + day', 'sampled + side + day', 'blend + side + day')),
 ]
 
 # What others report for u1, and how they chose their epoch and split as far as paper or code show
