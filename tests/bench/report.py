@@ -9,6 +9,7 @@ from protocol import COLUMNS,N_VALID,inner_split,rmse,slug,whole
 
 FOLDS  = [f'u{k}' for k in range(1, 6)]
 RANDOM = [f'random{seed}' for seed in range(5)]
+DIGITS = 8      # of what is stored; rounding it again to four must not change the fourth
 
 def asked(rows): return [(row, split) for split in FOLDS+RANDOM for row in rows if split in FOLDS or row.get('confirm')]
 
@@ -51,9 +52,9 @@ def summary_of(row, runs):
     full = all(s in done for s in FOLDS)
     def pick(key): return [done[s][key] for s in FOLDS if done[s].get(key) is not None] if full else []
     def middle(key): return float(np.median(pick(key))) if pick(key) else None
-    res.update(trials=n_trials.pop(), rmse={s: round(r['rmse'], 5) for s,r in done.items()}, mean=round(np.mean(pick('rmse')), 5) if full else None, valid=pick('valid') or None,
+    res.update(trials=n_trials.pop(), rmse={s: round(r['rmse'], DIGITS) for s,r in done.items()}, mean=round(float(np.mean(pick('rmse'))), DIGITS) if full else None, valid=pick('valid') or None,
                cpu=middle('cpu'), cpu_trials=middle('cpu_trials'), mb=middle('mb'), settings={s: r['settings'] for s,r in done.items() if s in FOLDS})
-    if each := pick('seeds'): res['seeds'] = {'u1': np.round(each[0], 5).tolist(), 'mean': np.mean(each, 0).round(5).tolist()}       # each: (folds, seeds)
+    if each := pick('seeds'): res['seeds'] = {'u1': np.round(each[0], DIGITS).tolist(), 'mean': np.mean(each, 0).round(DIGITS).tolist()}       # each: (folds, seeds)
     if each := pick('coverage'): res['coverage'] = {'nominal': [.5, .8, .95], **{k: np.mean([c[k] for c in each], 0).round(4).tolist() for k in ('inside', 'nll')}}
     return res
 
@@ -69,14 +70,14 @@ def summarize(folder, ratings, rows, pairs, published, about):
     def said(row, splits): return together({s: preds[row, s] for s in splits}, splits) if all(preds.get((row, s)) is not None for s in splits) else None
     def gain(a, b, splits):
         a,b = said(a, splits),said(b, splits)
-        return None if a is None or b is None else [round(v, 5) for v in paired_gain(together(y, splits), a, b, together(users, splits))]
+        return None if a is None or b is None else [round(v, DIGITS) for v in paired_gain(together(y, splits), a, b, together(users, splits))]
     res = {**about, 'rows': [summary_of(row, runs) for row in rows], 'pairs': [], 'published': published}
     for row in res['rows']:
         if 'rmse' not in row: continue
-        row['se_u1'] = round(paired_gain(y['u1'], preds[row['name'], 'u1'], y['u1'], users['u1'])[1], 5)
+        row['se_u1'] = round(paired_gain(y['u1'], preds[row['name'], 'u1'], y['u1'], users['u1'])[1], DIGITS)
         if row['mean'] is None: continue
         stars,p,free = together(y, FOLDS[1:]),said(row['name'], FOLDS[1:]),~np.isin(together(at, FOLDS[1:]), used)
-        row['mean_unused'] = {'u2..u5': round(rmse(stars, p), 5), 'without rows used for choosing': round(rmse(stars[free], p[free]), 5), 'rows': int(free.sum())}
+        row['mean_unused'] = {'u2..u5': round(rmse(stars, p), DIGITS), 'without rows used for choosing': round(rmse(stars[free], p[free]), DIGITS), 'rows': int(free.sum())}
     for a,b in pairs: res['pairs'].append({'a': a, 'b': b, 'u1': gain(a, b, ['u1']), 'folds': gain(a, b, FOLDS), 'random': gain(a, b, RANDOM)})
     return res
 
