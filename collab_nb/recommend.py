@@ -319,6 +319,8 @@ class Recommender:
     @staticmethod
     def _digest(about, data): return hashlib.sha256(json.dumps(about, sort_keys=True).encode() + data).hexdigest()
 
+    def _save_more(self, folder): pass     # for a subclass with files of its own, written before the folder takes its place
+
     def save(self,
         folder:str|Path, # Made anew; an earlier recommender there is replaced
     )->None:
@@ -337,6 +339,7 @@ class Recommender:
             about = {'format': self.FORMAT, 'version': self.VERSION, 'size': len(data), 'y_range': self.y_range, 'ridge': self.ridge, 'trained': self.trained,
                      'users': self.users, 'items': self.items, 'titles': [self.titles[i] for i in self.items]}
             (part/'recommender.json').write_text(json.dumps({**about, 'sha256': self._digest(about, data)}), encoding='utf-8')
+            self._save_more(part)
             part.chmod(0o755)
             old = folder.with_name(f'{part.name}-old')
             if folder.exists(): folder.rename(old)

@@ -1,6 +1,5 @@
 "Sets against slow loops, the prior against the loss, the recommender and its folder, and that no test row is ever looked at."
 import copy
-import inspect
 import json
 import math
 
@@ -49,10 +48,16 @@ def test_membership_is_the_loop():
     assert all(b.is_sparse is False and b.numel() <= 40+11 for b in m.buffers())         # lists, no table of rows x columns
     assert not m.state_dict()
 
+@pytest.mark.parametrize('rows,cols,said', [([5], [0], 'row 5'), ([0], [7], 'column 7'), ([-1], [0], 'row -1')])
+def test_pairs_that_are_not_there(rows, cols, said):
+    with pytest.raises(ValueError, match=said): Membership(rows, cols, 3, 2)
+
+def test_no_pairs(): assert (Membership([], [], 3, 2)(torch.ones(2, 4)) == torch.zeros(3, 4)).all()
+
 def test_empty_bags(): assert bag_sums(torch.ones(2, 1), torch.tensor([0, 1]), torch.tensor([0, 0, 2])).flatten().tolist() == [0, 2, 0]
 
 def test_sets_come_from_training_rows(table):
-    "Other test rows, or other stars on them, leave the model as it was"
+    "Other test rows leave the sets and the mean as they were"
     train,valid = random_split(table, seed=0)
     got = []
     for v in (valid, valid[:100]):
@@ -61,7 +66,13 @@ def test_sets_come_from_training_rows(table):
         assert what.members.numel() == who.members.numel() == len(table.iloc[train].drop_duplicates(['user', 'movie']))
         got.append((what.members, RatedWhat.from_dls(d).mean))
     assert torch.equal(got[0][0], got[1][0]) and got[0][1] == got[1][1]
-    assert list(inspect.signature(rated_by).parameters) == ['dls']
+
+def test_other_test_pairs_change_nothing(table):
+    "What is asked besides says nothing, neither its stars nor that it is asked"
+    train,valid = (table.iloc[s] for s in random_split(table, seed=0))
+    valid = valid[valid.user.isin(train.user) & valid.movie.isin(train.movie)]
+    short = dict(epochs=2, n_factors=4, bs=512)
+    assert np.allclose(fit_predict(train, valid, **short)[:50], fit_predict(train, valid[:50], **short), atol=1e-5)
 
 def test_fit_predict_does_not_look_at_test_stars(table):
     train,test = table.iloc[::2],table.iloc[1::2]
@@ -203,8 +214,9 @@ def test_the_set_counts_without_stars(rec):
     a,b = rec.items[:6],rec.items[6:12]
     A,B = rec.of_set(a),rec.of_set(b)
     assert not torch.allclose(A.theta, B.theta) and torch.allclose(A.theta, rec.of_set([*a, 'never heard of']).theta)
-    by_hand = rec.base + (rec.members[:6].sum(dim=0)+rec.rest) / (6+rec.typical)**.5
-    assert torch.allclose(A.theta, by_hand)
+    by_hand = rec.base + (rec.members[:6].sum(dim=0)+rec.typical*rec.average) / (6+rec.typical)**.5
+    assert torch.allclose(A.theta, by_hand) and torch.equal(A.theta, rec.of_set([*a, a[0]]).theta)
+    assert torch.allclose(rec.of_set(a, typical=0).theta, rec.base + rec.members[:6].sum(dim=0)/6**.5) and torch.equal(rec.of_set([], typical=0).theta, rec.base)
 
 def test_fold_in_is_the_minimum(rec):
     given = dict(zip(rec.items[:12], np.random.default_rng(0).integers(1, 6, 12).tolist()))
@@ -223,9 +235,11 @@ def test_update_takes_the_set_in(rec):
     assert type(res) is SetRecommender and 9999 not in rec.users
     assert torch.allclose(res._theta(9999), rec.fold_in(dict(zip(new.movie, new.rating))).theta.float(), atol=1e-6)
     more = rec.update(pd.DataFrame({'user': [rec.users[0]], 'movie': [7777], 'rating': [4.]}))
-    assert len(more.members) == len(rec.members)+1 and (more.members[-1] == 0).all() and len(more.recommend(9999 if 9999 in more.users else rec.users[0], 3)) == 3
+    assert len(more.members) == len(rec.members)+1 and (more.members[-1] == 0).all() and len(more.recommend(rec.users[0], 3)) == 3
+    known = {i: s for i,s in more._ratings[rec.users[0]].items() if i in more._item_row}           # somebody whom training has met: the set as it is
+    assert torch.allclose(more._theta(rec.users[0]), more.fold_in(known, typical=0).theta.float(), atol=1e-6)
 
-def test_saved_and_loaded(rec, tmp_path):
+def test_saved_and_loaded(rec, learn, tmp_path):
     rec.save(tmp_path/'r')
     again = SetRecommender.load(tmp_path/'r')
     given = {rec.items[0]: 5., rec.items[3]: 1.}
@@ -233,6 +247,17 @@ def test_saved_and_loaded(rec, tmp_path):
     pd.testing.assert_frame_equal(again.recommend(rec.users[0]), rec.recommend(rec.users[0]))
     assert type(Recommender.load(tmp_path/'r')) is Recommender                      # without the sets it is a plain one
     rec.save(tmp_path/'r')                                                          # over itself
+    other = SetRecommender.from_learner(learn, typical=7)
+    other.save(tmp_path/'s')
+    assert SetRecommender.load(tmp_path/'s').typical == 7
+
+def test_a_save_that_fails_leaves_the_old_folder(rec, tmp_path, monkeypatch):
+    rec.save(tmp_path/'r')
+    before = {f.name: f.read_bytes() for f in (tmp_path/'r').iterdir()}
+    def full(*args): raise OSError('no space left')
+    monkeypatch.setattr('collab_nb.record.safetensors_save', full)
+    with pytest.raises(OSError, match='no space'): rec.save(tmp_path/'r')
+    assert {f.name: f.read_bytes() for f in (tmp_path/'r').iterdir()} == before and len(list(tmp_path.iterdir())) == 1
 
 def test_damaged_folders(rec, tmp_path):
     def saved(name, r=rec):
@@ -250,6 +275,8 @@ def test_damaged_folders(rec, tmp_path):
 def test_refuses_other_models(dls):
     from collab_nb.bias import DotProductBias
     from fastai.collab import Learner, MSELossFlat
+    plain = Learner(dls, RatedWhat.from_dls(dls, n_factors=3), loss_func=MSELossFlat())
+    with pytest.raises(ValueError, match='no prior'): SetRecommender.from_learner(plain)
     with pytest.raises(ValueError, match='has no sets'): SetRecommender.from_learner(Learner(dls, DotProductBias(dls.n_users, dls.n_items, 3), loss_func=MSELossFlat()))
 
 def test_without_the_users_sets(dls):
