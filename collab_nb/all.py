@@ -1,25 +1,30 @@
-"The library's names, and the three of fastai that one always needs: `from collab_nb.all import *`"
+"The core of the course: `from collab_nb.all import *`"
 
-# Written by hand: nbdev would export nothing here. What would shadow a name of fastai's (`collab_nb.embedding.Embedding`,
-# `collab_nb.baselines.mse`, `collab_nb.deep.valley`), parts of a model with names that say little alone (`collab_nb.record.Rows`), the sampler (`collab_nb.sampler`), the machinery of the course
-# (`course`, `figures`, `scoreboard`) and optional extras stay in their modules.
+# Made from nbs/chapters.json by `make prepare`; change it there.
 
-from fastai.collab import Learner, MSELossFlat, set_seed
+from fastai.collab import MSELossFlat, set_seed
 
-from collab_nb import (baselines as _baselines, bias as _bias, data as _data, deep as _deep, dot_product as _dot_product, evaluate as _evaluate, factors as _factors,
-                       interpret as _interpret, recommend as _recommend, record as _record, weight_decay as _weight_decay)
-from collab_nb.baselines import *
-from collab_nb.bias import *
-from collab_nb.data import *
-from collab_nb.deep import *
-from collab_nb.dot_product import *
-from collab_nb.evaluate import *
-from collab_nb.factors import *
-from collab_nb.interpret import *
-from collab_nb.recommend import *
-from collab_nb.record import *
-from collab_nb.weight_decay import *
+from collab_nb.loader import Learner
+from collab_nb.data import (
+    read_movies, read_ratings, read_users, DataError, Truth, check_ml100k, check_splits, fold_split, get_ml100k,
+    my_ratings, random_split, rating_dls, RatingDataLoaders, synth_ratings, time_split, tuning_split)
+from collab_nb.baselines import DAMPING, Means, tune_damping
+from collab_nb.factors import match_score, one_hot_lookup
+from collab_nb.dot_product import DotProduct, plain_fit
+from collab_nb.bias import DotProductBias
+from collab_nb.weight_decay import l2_penalty, l2_step, decay_step, train_one_cycle, sweep_wd
+from collab_nb.interpret import item_bias, factor_map, place_labels, neighbours
+from collab_nb.evaluate import (
+    hold_out, seeds_needed, top_k, precision_at_k, recall_at_k, hit_rate_at_k, ndcg_at_k, coverage, popularity_bias,
+    pair_mask, evaluate, Scores, popular, als_step, ImplicitFactors, ials, ItemWeights, ease, bootstrap)
+from collab_nb.recommend import top_unseen, fold_in, RecommenderError, FoldedUser, Recommender
 
-__all__ = ['Learner', 'MSELossFlat', 'set_seed',
-           *(name for module in (_data, _baselines, _factors, _dot_product, _bias, _weight_decay, _interpret, _recommend, _evaluate, _deep, _record) for name in module.__all__
-             if name not in ('mse', 'valley', 'Rows', 'bag_sums', 'PRIOR', 'read_trials'))]
+__all__ = [
+    'Learner', 'MSELossFlat', 'set_seed', 'read_movies', 'read_ratings', 'read_users', 'DataError', 'Truth',
+    'check_ml100k', 'check_splits', 'fold_split', 'get_ml100k', 'my_ratings', 'random_split', 'rating_dls',
+    'RatingDataLoaders', 'synth_ratings', 'time_split', 'tuning_split', 'DAMPING', 'Means', 'tune_damping',
+    'match_score', 'one_hot_lookup', 'DotProduct', 'plain_fit', 'DotProductBias', 'l2_penalty', 'l2_step',
+    'decay_step', 'train_one_cycle', 'sweep_wd', 'item_bias', 'factor_map', 'place_labels', 'neighbours',
+    'hold_out', 'seeds_needed', 'top_k', 'precision_at_k', 'recall_at_k', 'hit_rate_at_k', 'ndcg_at_k', 'coverage',
+    'popularity_bias', 'pair_mask', 'evaluate', 'Scores', 'popular', 'als_step', 'ImplicitFactors', 'ials',
+    'ItemWeights', 'ease', 'bootstrap', 'top_unseen', 'fold_in', 'RecommenderError', 'FoldedUser', 'Recommender']

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 # %% ../nbs/01_baselines.ipynb #01-003
-from .loader import _column,_ids,_stars,random_split
+from .columns import as_ratings,column,sorted_ids
+from .splits import random_split
 
 # %% ../nbs/01_baselines.ipynb #01-007
 def mse(
@@ -41,14 +42,14 @@ class Means:
         item:str='movie', # Column of item ids
         rating:str='rating', # Column of ratings
     ):
-        cols = {'user': _column(ratings, user, 'user'), 'item': _column(ratings, item, 'item')}
+        cols = {'user': column(ratings, user, 'user'), 'item': column(ratings, item, 'item')}
         if not len(ratings): raise ValueError('the frame of ratings is empty')
         by = (by,) if isinstance(by, str) else tuple(by)
         if len({user, item, rating}) < 3: raise ValueError(f'user, item and rating are three columns, not {[user, item, rating]}')
         if not set(by) <= set(cols): raise ValueError(f"by is any of 'item' and 'user', not {by}")
         if not damping >= 0: raise ValueError(f'damping is {damping}; right is 0 or more')
-        self.kinds = {what: type(_ids(col)[0]) for what,col in cols.items()}     # int or str
-        stars = _stars(_column(ratings, rating, 'rating')).astype('float64')
+        self.kinds = {what: type(sorted_ids(col)[0]) for what,col in cols.items()}     # int or str
+        stars = as_ratings(column(ratings, rating, 'rating')).astype('float64')
         self.mean,self.offsets = stars.mean(),{}
         left = pd.Series(stars-self.mean, index=ratings.index)
         for what in by:
@@ -64,7 +65,7 @@ class Means:
         ids = {'user': pd.Series(np.atleast_1d(users), name='user'), 'item': pd.Series(np.atleast_1d(items), name='item')}
         if len(ids['user']) != len(ids['item']): raise ValueError(f"{len(ids['user'])} users and {len(ids['item'])} items; want pairs")
         for what,col in ids.items():
-            if len(col) and type(_ids(col)[0]) != self.kinds[what]:
+            if len(col) and type(sorted_ids(col)[0]) != self.kinds[what]:
                 raise ValueError(f'{what} ids such as {col[0]!r} are asked for, and the training ids are {self.kinds[what].__name__}')
         res = np.full(len(ids['user']), self.mean)
         for what,offset in self.offsets.items(): res += ids[what].map(offset).astype('float64').fillna(0).to_numpy()

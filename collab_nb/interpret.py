@@ -8,8 +8,6 @@ Docs: https://your_name.github.io/collab_nb/interpret.html.md"""
 __all__ = ['item_bias', 'factor_map', 'place_labels', 'neighbours']
 
 # %% ../nbs/07_interpret.ipynb #07-004
-from numbers import Integral
-
 import numpy as np
 import pandas as pd
 import torch
@@ -18,49 +16,8 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 # %% ../nbs/07_interpret.ipynb #07-005
-from .loader import _plain
-
-# %% ../nbs/07_interpret.ipynb #07-018
-_TABLES = dict(item_factors=('movie_factors', 'i_weight'), item_bias=('movie_bias', 'i_bias'), user_factors=('user_factors', 'u_weight'))     # our name, fastai's
-
-def _table(learn, what):
-    "The weights of a model's table, or a `ValueError` that says what is missing"
-    model = getattr(learn, 'model', None)
-    emb = next((getattr(model, name) for name in _TABLES[what] if hasattr(model, name)), None)
-    if emb is None:
-        right = 'DotProductBias' if what == 'item_bias' else 'DotProduct or DotProductBias'
-        raise ValueError(f'want a learner whose model has a table {_TABLES[what][0]!r}, such as {right}; this is a {type(learn if model is None else model).__name__}')
-    return emb.weight.detach().float().cpu()
-
-def _ids(learn, what):
-    "The ids of users (`what` is 0) or items (1), in the order of the table's rows; the first is `#na#`"
-    return [_plain(v) for v in list(learn.dls.classes.values())[what]]
-
-def _counts(learn, what=1):
-    "How many training ratings each row of the table has"
-    codes = learn.dls.train_ds.items[list(learn.dls.classes)[what]].to_numpy()
-    counts = np.bincount(codes, minlength=len(_ids(learn, what)))
-    counts[0] = 0     # `#na#` is shown nowhere
-    return counts
-
-def _code(learn, id, what=1):
-    "The row of an id; a `ValueError` for one that is unknown or was never trained"
-    name,id,ids = ('user', 'item')[what],_plain(id),_ids(learn, what)
-    if isinstance(id, bool) or not isinstance(id, (int, str)) or id not in ids[1:]:
-        raise ValueError(f'{name} {id!r} is not among the {len(ids)-1:,} that the model knows, such as {ids[1]!r}')
-    code = ids.index(id, 1)
-    if not _counts(learn, what)[code]: raise ValueError(f'{name} {id!r} has no rating in the training rows: its row is as random as it began')
-    return code
-
-def _frame(learn, rows, **columns):
-    "A table with `item`, `title` and `columns` for the given rows; where the loaders know no titles, the id stands for the title"
-    ids,titles = _ids(learn, 1),getattr(learn.dls, 'titles', None)
-    items = [ids[r] for r in rows]
-    return pd.DataFrame({'item': items, 'title': [titles[i] if isinstance(titles, dict) else i for i in items], **columns})
-
-def _whole(name, v, least=1):
-    "Raise a `ValueError` unless `v` is a whole number, `least` or more"
-    if isinstance(v, bool) or not isinstance(v, Integral) or v < least: raise ValueError(f'{name} is {v!r}; right is a whole number, {least} or more')
+from .columns import whole_number
+from .tables import learner_tables
 
 # %% ../nbs/07_interpret.ipynb #07-019
 def item_bias(
@@ -70,14 +27,13 @@ def item_bias(
 )->pd.DataFrame: # `item`, `title`, `bias` (before the squeeze, no unit), `count` (training ratings), best first
     """The films by their bias (Koren, Bell and Volinsky, 2009); those without a training rating are left out.
     Raises a `ValueError` for a model without biases and for a k that is no whole number from 1 up"""
-    if k is not None: _whole('k', k)
-    bias,counts = _table(learn, 'item_bias')[:,0],_counts(learn)     # (n_items,)
-    if centred:
-        people = _table(learn, 'user_factors')[_counts(learn, 0) > 0]     # (n_users, n_factors)
-        bias = bias + _table(learn, 'item_factors') @ people.mean(0)
+    if k is not None: whole_number('k', k)
+    tables = learner_tables(learn, need=('item_bias',))
+    bias,counts = tables.item_bias,tables.item_counts     # (n_items,)
+    if centred: bias = bias + tables.item_factors @ tables.user_factors[tables.user_counts > 0].mean(0)
     rows = np.flatnonzero(counts)
     rows = rows[np.argsort(-bias[rows].numpy(), kind='stable')][:k]
-    return _frame(learn, rows, bias=bias[rows].numpy(), count=counts[rows])
+    return tables.frame(rows, bias=bias[rows].numpy(), count=counts[rows])
 
 # %% ../nbs/07_interpret.ipynb #07-056
 def factor_map(
@@ -88,19 +44,20 @@ def factor_map(
     """The films' factors in the plane of their largest spread (principal components: Pearson, 1901), centred, with the best-known film at
     the upper right. `attrs['user']` is the user's vector minus the average user's, in the same plane: along it, films
     do better with this user than with others. Raises a `ValueError` for an unknown user, fewer than three films, or fewer than two factors"""
-    _whole('n', n, 3)
-    counts,factors = _counts(learn),_table(learn, 'item_factors')
+    whole_number('n', n, 3)
+    tables = learner_tables(learn)
+    counts,factors = tables.item_counts,tables.item_factors
     rows = np.argsort(-counts, kind='stable')[:min(n, (counts > 0).sum())]
     if len(rows) < 3 or factors.shape[1] < 2: raise ValueError(f'{len(rows)} films with {factors.shape[1]} factors make no map; right is three films or more, and two factors or more')
     cloud = factors[rows] - factors[rows].mean(0)                       # (n, n_factors)
     _,S,Vt = torch.linalg.svd(cloud, full_matrices=False)
     xy = cloud @ Vt[:2].T                                               # (n, 2)
     sign = torch.where(xy[0] < 0, -1., 1.)                              # an axis has no direction of its own
-    res = _frame(learn, rows, x=(xy*sign)[:,0].numpy(), y=(xy*sign)[:,1].numpy())
+    res = tables.frame(rows, x=(xy*sign)[:,0].numpy(), y=(xy*sign)[:,1].numpy())
     res.attrs['share'] = tuple((S[:2]**2/(S**2).sum()).tolist())
     if user is not None:
-        people = _table(learn, 'user_factors')
-        apart = people[_code(learn, user, 0)] - people[_counts(learn, 0) > 0].mean(0)
+        people = tables.user_factors
+        apart = people[tables.row('user', user)] - people[tables.user_counts > 0].mean(0)
         res.attrs['user'] = tuple((sign*(Vt[:2] @ apart)).tolist())
     return res
 
@@ -146,11 +103,12 @@ def neighbours(
 )->pd.DataFrame: # `item`, `title`, `score`, best first, without the item itself
     """The items whose factors are nearest to those of `item` (item similarity by factors: Koren, Bell and Volinsky, 2009).
     Raises a `ValueError` for an unknown item or one without training ratings, another kind, and a k or `min_ratings` that is no whole number from 1 up"""
-    _whole('k', k); _whole('min_ratings', min_ratings)
+    whole_number('k', k); whole_number('min_ratings', min_ratings)
     if kind not in ('cosine', 'dot'): raise ValueError(f"kind is {kind!r}; right is 'cosine' or 'dot'")
-    factors,code = _table(learn, 'item_factors'),_code(learn, item)
+    tables = learner_tables(learn)
+    factors,code = tables.item_factors,tables.row('item', item)
     scores = F.cosine_similarity(factors, factors[code][None]) if kind == 'cosine' else factors @ factors[code]     # (n_items,)
-    rows = np.flatnonzero(_counts(learn) >= min_ratings)
+    rows = np.flatnonzero(tables.item_counts >= min_ratings)
     rows = rows[rows != code]
     rows = rows[np.argsort(-scores[rows].numpy(), kind='stable')][:k]
-    return _frame(learn, rows, score=scores[rows].numpy())
+    return tables.frame(rows, score=scores[rows].numpy())
