@@ -206,12 +206,9 @@ class RatingCheck(Callback):
             if isinstance(cb, GatherPredsCallback) and torch.is_tensor(getattr(cb, 'preds', None)) and cb.preds.ndim == 0: cb.preds = cb.preds[None]
 
 class Learner(fastai_learner.Learner):
-    """fastai's `Learner`. On `rating_dls` it carries a `RatingCheck`; on any other loaders nothing is added, and what it
-    exports is a plain fastai learner, which loads where this library isn't installed"""
+    """fastai's `Learner` with a `RatingCheck` when the loaders come from `rating_dls`. On any other loaders it *is* fastai's own,
+    so that what it exports loads where this library isn't installed"""
     def __init__(self, dls, model, *args, **kwargs):
         super().__init__(dls, model, *args, **kwargs)
         if isinstance(dls, RatingDataLoaders): self.add_cb(RatingCheck())
-
-    def __reduce_ex__(self, protocol):
-        make,(_,*args),*state = super().__reduce_ex__(protocol)
-        return make,(fastai_learner.Learner, *args),*state
+        else: self.__class__ = fastai_learner.Learner
