@@ -19,7 +19,8 @@ from fastcore.nbio import nb2str
 from nbformat.v4 import new_code_cell
 
 from ..checks import _bare,_find,_load_all,diagnose
-from .course import _choose,_code,_directives,_write
+from .chapters import choose as _choose
+from .outputs import code_cells as _code,directives as _directives,write_text as _write
 
 # %% ../../nbs/tools/masters.ipynb #masters-007
 _exporting = {'export', 'exports', 'exporti'}
