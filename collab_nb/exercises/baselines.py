@@ -1,4 +1,4 @@
-"""By the end, you have built the floor of the course with your own hands, and scored it without looking at what it has to predict.
+"""By the end, you have built the floor of the course by hand, and scored it without looking at what it predicts.
 
 Docs: https://your_name.github.io/collab_nb/masters/baselines.html.md"""
 
@@ -31,18 +31,25 @@ def damped_mean(
 # %% ../../nbs/masters/01_baselines.ipynb #x01-008
 @damped.cases
 def _cases(rng):
-    return rng.integers(1, 6, rng.integers(0, 5)).astype(float),float(rng.choice([2.5, 3.25, 3.75])),float(rng.choice([.5, 2, 3, 5, 8]))
+    stars = rng.integers(1, 6, rng.integers(0, 5)).astype(float)
+    return stars,float(rng.choice([2.5, 3.25, 3.75])),float(rng.choice([.5, 2, 3, 5, 8]))
 
 @damped.spec
 def _slow(ratings, mean, damping):
-    total,number = damping*mean,damping
-    for stars in ratings: total,number = total + stars,number + 1
+    total = damping*mean
+    number = damping
+    for stars in ratings:
+        total = total + stars
+        number = number + 1
     return total/number
 
+# %% ../../nbs/masters/01_baselines.ipynb #x01-008b
 @damped.wrong('You divided by the number of real ratings alone; the imaginary ones count below the line, too.')
 def _divided_by_n(ratings, mean, damping): return (ratings.sum() + damping*mean) / len(ratings)
 
-@damped.wrong('The imaginary ratings count below the line, and nothing stands for them above: as if they were ratings of 0 stars.')
+@damped.wrong(
+    'The imaginary ratings count below the line, and nothing stands for them above: '
+    'as if they were ratings of 0 stars.')
 def _pulled_to_zero(ratings, mean, damping): return ratings.sum() / (len(ratings) + damping)
 
 @damped.wrong('You added the *number* of imaginary ratings to a sum of stars. Each of them is worth `mean` stars.')
@@ -51,7 +58,9 @@ def _no_mean(ratings, mean, damping): return (ratings.sum() + damping) / (len(ra
 @damped.wrong('This is the offset: how far the film lies above or below `mean`. Wanted are stars.')
 def _offset(ratings, mean, damping): return (ratings - mean).sum() / (len(ratings) + damping)
 
-@damped.wrong('With ratings it is right, but the mean of no ratings is NaN, and NaN stays NaN whatever is added. Their *sum* is 0.')
+@damped.wrong(
+    'With ratings it is right, but the mean of no ratings is NaN, '
+    'and NaN stays NaN whatever is added. Their *sum* is 0.')
 def _nan(ratings, mean, damping): return (len(ratings)*ratings.mean() + damping*mean) / (len(ratings) + damping)
 
 @damped.wrong('This counts one imaginary rating, however large `damping` is.')
@@ -61,9 +70,12 @@ def _one(ratings, mean, damping): return (ratings.sum() + mean) / (len(ratings) 
 offsets = Exercise('two_offsets', chapter='01_baselines', title='Film offsets, then user offsets', level=2, minutes=12,
     why='Whoever watches only masterpieces is not generous: choice must be taken out before generosity is measured.',
     buys='This is the floor of the course; the first model that the course trains does not reach it.',
-    hints=['Keep a Series of what is left, one number a row. It begins with the ratings minus their mean, and each step takes something away from it.',
-           '`left.groupby(ratings.movie)` gives the sums and the counts of each film. An offset belongs to a film, `left` to a row: how do you bring the offset to the rows?',
-           '`ratings.movie.map(films)` says for each row the offset of its film. Subtract it from what is left, and group what remains by user.'],
+    hints=[('Keep a Series of what is left, one number a row. '
+            'It begins with the ratings minus their mean, and each step takes something away from it.'),
+           ('`left.groupby(ratings.movie)` gives the sums and the counts of each film. '
+            'An offset belongs to a film, `left` to a row: how do you bring the offset to the rows?'),
+           ('`ratings.movie.map(films)` says for each row the offset of its film. '
+            'Subtract it from what is left, and group what remains by user.')],
     parts=['The mean', 'Film offsets', 'User offsets'])
 
 @offsets.answer
@@ -84,12 +96,13 @@ def two_offsets(
 def _cases(rng):
     users,movies = (rng.choice(np.arange(1, 12), n, replace=False) for n in (3, 4))
     rows = rng.permutation([(u, m) for u in users for m in movies])[:rng.integers(7, 11)]
-    ratings = pd.DataFrame(rows, columns=['user', 'movie'], index=rng.permutation(12)[:len(rows)]).assign(rating=rng.integers(1, 6, len(rows)))
+    ratings = pd.DataFrame(rows, columns=['user', 'movie'], index=rng.permutation(12)[:len(rows)])
+    ratings = ratings.assign(rating=rng.integers(1, 6, len(rows)))
     return ratings,float(rng.choice([1, 2, 3.5, 5]))
 
 @offsets.spec
 def _slow(ratings, damping):
-    rows = list(zip(ratings.user, ratings.movie, ratings.rating))
+    rows = list(zip(ratings.user, ratings.movie, ratings.rating, strict=True))
     mean = sum(r for _,_,r in rows)/len(rows)
     films,users = {},{}
     for film in sorted({m for _,m,_ in rows}):
@@ -104,12 +117,17 @@ def _slow(ratings, damping):
 def _by_id(answer, ratings, damping):
     res = answer(ratings, damping)
     if not isinstance(res, (tuple, list)) or len(res) != 3: return res
-    def sort(x): return pd.Series(x).sort_index() if isinstance(x, (pd.Series, dict)) or isinstance(x, (list, np.ndarray)) and np.ndim(x) == 1 else x
+    def sort(x):
+        by_id = isinstance(x, (pd.Series, dict)) or isinstance(x, (list, np.ndarray)) and np.ndim(x) == 1
+        return pd.Series(x).sort_index() if by_id else x
     return res[0],*map(sort, res[1:])     # in any order
 
+# %% ../../nbs/masters/01_baselines.ipynb #x01-014b
 def _offset(left, ids, damping): return left.groupby(ids).sum() / (left.groupby(ids).size() + damping)
 
-@offsets.wrong('The user offsets come from the ratings minus the mean; the films were never taken away. So a user of good films counts as generous.')
+@offsets.wrong(
+    'The user offsets come from the ratings minus the mean; the films were never taken away. '
+    'So a user of good films counts as generous.')
 def _raw(ratings, damping):
     left = ratings.rating - ratings.rating.mean()
     return ratings.rating.mean(),_offset(left, ratings.movie, damping),_offset(left, ratings.user, damping)
@@ -132,25 +150,33 @@ def _half_damped(ratings, damping):
     films = _offset(left, ratings.movie, damping)
     return ratings.rating.mean(),films,_offset(left - ratings.movie.map(films), ratings.user, 0)
 
-@offsets.wrong('For the users you took the films away, but no longer the mean: their offsets hold whole stars. What is left is rating minus mean minus film.')
+@offsets.wrong(
+    'For the users you took the films away, but no longer the mean: their offsets hold whole stars. '
+    'What is left is rating minus mean minus film.')
 def _mean_forgotten(ratings, damping):
     films = _offset(ratings.rating - ratings.rating.mean(), ratings.movie, damping)
     return ratings.rating.mean(),films,_offset(ratings.rating - ratings.movie.map(films), ratings.user, damping)
 
-@offsets.wrong('Pandas subtracts by label: you took the offset of film 3 away from the row that is labelled 3, whatever film that row is about. Bring the offsets to the rows first.')
+@offsets.wrong(
+    'Pandas subtracts by label: you took the offset of film 3 away from the row that is labelled 3, '
+    'whatever film that row is about. Bring the offsets to the rows first.')
 def _by_label(ratings, damping):
     left = ratings.rating - ratings.rating.mean()
     films = _offset(left, ratings.movie, damping)
     return ratings.rating.mean(),films,_offset(left - films, ratings.user, damping)
 
-@offsets.wrong('You subtracted a Series whose index is film ids from one whose index is row labels, and pandas matched the two. Bring the offset to the rows first: which method looks up each row\'s film?')
+# %% ../../nbs/masters/01_baselines.ipynb #x01-014c
+@offsets.wrong(
+    'You subtracted a Series whose index is film ids from one whose index is row labels, and pandas matched the two. '
+    'Bring the offset to the rows first: which method looks up each row\'s film?')
 def _by_film_label(ratings, damping):
     left = ratings.rating - ratings.rating.mean()
     films = _offset(left, ratings.movie, damping)
     left = left - films[ratings.movie]
     return ratings.rating.mean(),films,left.groupby(ratings.user).sum() / (ratings.groupby('user').size() + damping)
 
-@offsets.wrong('What is left has lost its row labels, so that `groupby(ratings.user)` paired it with other people\'s rows.')
+@offsets.wrong(
+    'What is left has lost its row labels, so that `groupby(ratings.user)` paired it with other people\'s rows.')
 def _labels_lost(ratings, damping):
     left = ratings.rating - ratings.rating.mean()
     films = _offset(left, ratings.movie, damping)
@@ -159,13 +185,16 @@ def _labels_lost(ratings, damping):
 
 def _sums(x, ids, mean, damping): return (x.groupby(ids).sum() - mean) / (x.groupby(ids).size() + damping)
 
-@offsets.wrong('You took the mean away once from each film\'s sum. It has to go from each rating, before they are summed.')
+@offsets.wrong(
+    'You took the mean away once from each film\'s sum. It has to go from each rating, before they are summed.')
 def _mean_once(ratings, damping):
     mean = ratings.rating.mean()
     films = _sums(ratings.rating, ratings.movie, mean, damping)
     return mean,films,_offset(ratings.rating - mean - ratings.movie.map(films), ratings.user, damping)
 
-@offsets.wrong('You took the mean away once from each film\'s sum, and once from each user\'s. It has to go from each rating, before they are summed.')
+@offsets.wrong(
+    'You took the mean away once from each film\'s sum, and once from each user\'s. '
+    'It has to go from each rating, before they are summed.')
 def _mean_once_each(ratings, damping):
     mean = ratings.rating.mean()
     films = _sums(ratings.rating, ratings.movie, mean, damping)
@@ -182,7 +211,8 @@ honest = Exercise('honest_score', chapter='01_baselines', title='An honest score
     why='A score is worth something only if the answers to the questions were not among what was learned from.',
     buys='No row of yours is predicted by a mean that it is part of, and the hard films are not left out.',
     hints=['Cut the frame in two, by position, before you compute anything.',
-           'Mean and offsets come from the first part. `map` brings the offsets to the rows of the second; what does it say for a film that it does not know?',
+           ('Mean and offsets come from the first part. '
+            '`map` brings the offsets to the rows of the second; what does it say for a film that it does not know?'),
            'Pandas leaves NaN out of a mean and says nothing: give the unknown films their 0 first.'])
 
 @honest.answer
@@ -203,8 +233,10 @@ def honest_score(
 @honest.cases
 def _cases(rng):
     movies = rng.choice(np.arange(1, 20), 4, replace=False)
-    movie = np.concatenate([movies[:3], movies[1:], rng.choice(movies[:3], 4)])      # movies[3] stands in row 5 only, which is a row of valid
-    ratings = pd.DataFrame({'user': rng.integers(1, 9, 10), 'movie': movie, 'rating': rng.integers(1, 6, 10)}, index=rng.permutation(10))
+    # movies[3] stands in row 5 only, which is a row of valid
+    movie = np.concatenate([movies[:3], movies[1:], rng.choice(movies[:3], 4)])
+    columns = {'user': rng.integers(1, 9, 10), 'movie': movie, 'rating': rng.integers(1, 6, 10)}
+    ratings = pd.DataFrame(columns, index=rng.permutation(10))
     ratings.iloc[5, 2] = rng.choice([1, 5])
     valid = np.sort([5, *rng.choice([3, 4, 6, 7, 8, 9], rng.integers(2, 4), replace=False)])
     return ratings,np.setdiff1d(np.arange(10), valid),valid,float(rng.choice([1, 2, 3.5]))
@@ -219,20 +251,29 @@ def _slow(ratings, train, valid, damping):
         errors.append((mean + sum(same)/(len(same)+damping) - stars[v])**2)
     return sum(errors)/len(errors)
 
+# %% ../../nbs/masters/01_baselines.ipynb #x01-018b
 def _score(known, asked, damping, fill=True):
     mean = known.rating.mean()
     left = (known.rating - mean).groupby(known.movie)
     preds = mean + asked.movie.map(left.sum() / (left.size() + damping))
     return ((preds.fillna(mean) if fill else preds) - asked.rating)**2
 
-@honest.wrong('Too good to be true: your means come from all rows, those of `valid` among them, so each rating helps to predict itself.')
+@honest.wrong(
+    'Too good to be true: your means come from all rows, those of `valid` among them, '
+    'so each rating helps to predict itself.')
 def _leak(ratings, train, valid, damping): return _score(ratings, ratings.iloc[valid], damping).mean()
 
-@honest.wrong('The error is NaN: a film of `valid` has no rating in `train`, so it has no offset. What does one say about such a film?')
-def _nan(ratings, train, valid, damping): return np.mean(_score(ratings.iloc[train], ratings.iloc[valid], damping, fill=False).to_numpy())
+@honest.wrong(
+    'The error is NaN: a film of `valid` has no rating in `train`, so it has no offset. '
+    'What does one say about such a film?')
+def _nan(ratings, train, valid, damping):
+    return np.mean(_score(ratings.iloc[train], ratings.iloc[valid], damping, fill=False).to_numpy())
 
-@honest.wrong('Rows are left out: those whose film is unknown got NaN, and pandas drops NaN from a mean without a word. These are the hard ones; they count.')
-def _dropped(ratings, train, valid, damping): return _score(ratings.iloc[train], ratings.iloc[valid], damping, fill=False).mean()
+@honest.wrong(
+    'Rows are left out: those whose film is unknown got NaN, and pandas drops NaN from a mean without a word. '
+    'These are the hard ones; they count.')
+def _dropped(ratings, train, valid, damping):
+    return _score(ratings.iloc[train], ratings.iloc[valid], damping, fill=False).mean()
 
 @honest.wrong('You predict 0 stars for a film that is unknown. Its *offset* is 0; its prediction is the mean.')
 def _zero_stars(ratings, train, valid, damping):
@@ -242,7 +283,9 @@ def _zero_stars(ratings, train, valid, damping):
     preds = (mean + asked.movie.map(left.sum() / (left.size() + damping))).fillna(0)
     return ((preds - asked.rating)**2).mean()
 
-@honest.wrong('These are other rows: `train` and `valid` are positions, and `.loc` (or an index in brackets) takes them for labels.')
+@honest.wrong(
+    'These are other rows: `train` and `valid` are positions, '
+    'and `.loc` (or an index in brackets) takes them for labels.')
 def _labels(ratings, train, valid, damping): return _score(ratings.loc[train], ratings.loc[valid], damping).mean()
 
 @honest.wrong('This is the error on the rows of `train`, which the means have seen.')

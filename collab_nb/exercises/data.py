@@ -1,4 +1,4 @@
-"""By the end, you have cut your own piece out of the ratings table, you know how empty any such table is, and you join two tables without losing or doubling a row.
+"""By the end, you can cut up a ratings table, say how empty it is, and join two without losing or doubling a row.
 
 Docs: https://your_name.github.io/collab_nb/masters/data.html.md"""
 
@@ -14,10 +14,13 @@ from ..checks import Exercise
 
 # %% ../../nbs/masters/00_data.ipynb #x00-007
 table = Exercise('rating_table', chapter='00_data', title='A corner of the table', level=1, minutes=6,
-    why='Every model of the course fills in the white cells of this table, and a cell that is filled by mistake is learned from.',
+    why='Every model of the course fills in the white cells of this table, '
+        'and a cell that is filled by mistake is learned from.',
     buys='You can lay out anybody beside any film, and a white cell of it means one thing only: nobody said anything.',
-    hints=['`ratings.pivot(...)` makes the whole crosstab: name the columns that become its rows, its columns and its cells.',
-           '`.loc` insists that all labels exist. There is a method that takes any list of labels, in any order, and leaves white what it does not know.',
+    hints=[('`ratings.pivot(...)` makes the whole crosstab: '
+            'name the columns that become its rows, its columns and its cells.'),
+           ('`.loc` insists that all labels exist. There is a method that takes any list of labels, in any order, '
+            'and leaves white what it does not know.'),
            'That method is `reindex`; it takes `index=` and `columns=`.'])
 
 @table.answer
@@ -42,51 +45,70 @@ def _cases(rng):
 @table.spec
 def _slow(ratings, users, movies):
     res = pd.DataFrame(np.nan, index=users, columns=movies)
-    for user,movie,stars in zip(ratings.user, ratings.movie, ratings.rating):
+    for user,movie,stars in zip(ratings.user, ratings.movie, ratings.rating, strict=True):
         if user in users and movie in movies: res.loc[user, movie] = stars
     return res
 
-@table.wrong('Your table says 0 stars where nobody rated. Nobody said so: zero is an opinion, and a mean or a model would take it for one. Leave these cells NaN.',
-             seen='https://datascience.stackexchange.com/questions/9454/how-to-deal-with-a-sparse-matrix-when-using-a-perceptron-based-recommender-syste')
+# %% ../../nbs/masters/00_data.ipynb #x00-008b
+@table.wrong(
+    'Your table says 0 stars where nobody rated. Nobody said so: '
+    'zero is an opinion, and a mean or a model would take it for one. Leave these cells NaN.',
+    seen='https://datascience.stackexchange.com/questions/9454/'
+         'how-to-deal-with-a-sparse-matrix-when-using-a-perceptron-based-recommender-syste')
 def _zeros(ratings, users, movies):
     return ratings.pivot(index='user', columns='movie', values='rating').reindex(index=users, columns=movies).fillna(0)
 
-@table.wrong('There are two kinds of white in your table: NaN for whoever has no rating at all, and 0 stars for who has some. `fill_value=0` invents opinions; nobody said zero.')
+@table.wrong(
+    'There are two kinds of white in your table: NaN for whoever has no rating at all, and 0 stars for who has some. '
+    '`fill_value=0` invents opinions; nobody said zero.')
 def _zeros_inside(ratings, users, movies):
-    return ratings.pivot_table(index='user', columns='movie', values='rating', fill_value=0).reindex(index=users, columns=movies)
+    res = ratings.pivot_table(index='user', columns='movie', values='rating', fill_value=0)
+    return res.reindex(index=users, columns=movies)
 
 @table.wrong('Rows and columns have changed places: users go down, films across.')
 def _transposed(ratings, users, movies):
     return ratings.pivot(index='movie', columns='user', values='rating').reindex(index=movies, columns=users)
 
-@table.wrong('These cells count ratings: 1 where there is one, 0 where there is none. `pd.crosstab` counts unless it is told which values to take; here the stars are wanted.')
+@table.wrong(
+    'These cells count ratings: 1 where there is one, 0 where there is none. '
+    '`pd.crosstab` counts unless it is told which values to take; here the stars are wanted.')
 def _counts(ratings, users, movies):
     return pd.crosstab(ratings.user, ratings.movie).reindex(index=users, columns=movies)
 
-@table.wrong('Somebody asked for has no rating, or some film, and square brackets and `.loc` know only labels that are there. Who is missing should get a white row (or column), not an error.')
+@table.wrong(
+    'Somebody asked for has no rating, or some film, and square brackets and `.loc` know only labels that are there. '
+    'Who is missing should get a white row (or column), not an error.')
 def _loc(ratings, users, movies):
     return ratings.pivot(index='user', columns='movie', values='rating').loc[users, movies]
 
+# %% ../../nbs/masters/00_data.ipynb #x00-008c
 @table.wrong('This is the whole crosstab. Asked for was a piece of it: those users, those films.')
 def _whole(ratings, users, movies):
     return ratings.pivot(index='user', columns='movie', values='rating')
 
-@table.wrong('You kept what was asked for, but in the order of the crosstab, and whoever has no rating at all is missing.')
+@table.wrong(
+    'You kept what was asked for, but in the order of the crosstab, and whoever has no rating at all is missing.')
 def _isin(ratings, users, movies):
     res = ratings.pivot(index='user', columns='movie', values='rating')
     return res.loc[res.index.isin(users), res.columns.isin(movies)]
 
-@table.wrong('A film that nobody rated got 0 stars from everybody: `fill_value=0` invents opinions. Leave the column white.')
+@table.wrong(
+    'A film that nobody rated got 0 stars from everybody: `fill_value=0` invents opinions. Leave the column white.')
 def _zeros_in_columns(ratings, users, movies):
-    return ratings.pivot(index='user', columns='movie', values='rating').reindex(index=users).reindex(columns=movies, fill_value=0)
+    res = ratings.pivot(index='user', columns='movie', values='rating')
+    return res.reindex(index=users).reindex(columns=movies, fill_value=0)
 
-@table.wrong('Whoever has no rating gave 0 stars to everything, and a film that nobody rated got them from everybody: `fill_value=0` invents opinions. Leave row and column white.')
+@table.wrong(
+    'Whoever has no rating gave 0 stars to everything, and a film that nobody rated got them from everybody: '
+    '`fill_value=0` invents opinions. Leave row and column white.')
 def _zeros_outside(ratings, users, movies):
-    return ratings.pivot(index='user', columns='movie', values='rating').reindex(index=users, columns=movies, fill_value=0)
+    res = ratings.pivot(index='user', columns='movie', values='rating')
+    return res.reindex(index=users, columns=movies, fill_value=0)
 
 @table.wrong('All are there, but not in the order asked for.')
 def _sorted_ids(ratings, users, movies):
-    return ratings.pivot(index='user', columns='movie', values='rating').reindex(index=sorted(users), columns=sorted(movies))
+    res = ratings.pivot(index='user', columns='movie', values='rating')
+    return res.reindex(index=sorted(users), columns=sorted(movies))
 
 @table.wrong('Whoever has no rating is missing; they get a white row or column.')
 def _known_only(ratings, users, movies):
@@ -114,16 +136,19 @@ def emptiness(
 def _cases(rng):
     users,movies = (rng.choice(np.arange(1, 20), n, replace=False) for n in (4, 3))
     rows = rng.permutation([(u, m) for u in users for m in movies])[:rng.integers(5, 9)]
-    rows = np.concatenate([rows, rows[:rng.integers(1, 4)]])                        # some rated a film again
+    rows = np.concatenate([rows, rows[:rng.integers(1, 4)]])     # some rated a film again
     return (pd.DataFrame(rows, columns=['user', 'movie']).assign(rating=rng.integers(1, 6, len(rows))),)
 
 @empty.spec
 def _slow(ratings):
-    filled = set(zip(ratings.user, ratings.movie))
+    filled = set(zip(ratings.user, ratings.movie, strict=True))
     cells = [(u, m) for u in set(ratings.user) for m in set(ratings.movie)]
     return sum(cell not in filled for cell in cells)/len(cells)
 
-@empty.wrong('You took the highest id for the number of ids. The ids have gaps, so that counts users and films that do not exist.')
+# %% ../../nbs/masters/00_data.ipynb #x00-012b
+@empty.wrong(
+    'You took the highest id for the number of ids. '
+    'The ids have gaps, so that counts users and films that do not exist.')
 def _highest(ratings):
     return 1 - len(ratings.drop_duplicates(['user', 'movie']))/(ratings.user.max()*ratings.movie.max())
 
@@ -131,7 +156,9 @@ def _highest(ratings):
 def _filled(ratings):
     return len(ratings.drop_duplicates(['user', 'movie']))/(ratings.user.nunique()*ratings.movie.nunique())
 
-@empty.wrong("One user and one film too many: did you count the `#na#` of a loader's classes? It is a place for strangers in the model, and nobody in the table.")
+@empty.wrong(
+    "One user and one film too many: did you count the `#na#` of a loader's classes? "
+    "It is a place for strangers in the model, and nobody in the table.")
 def _na(ratings):
     return 1 - len(ratings.drop_duplicates(['user', 'movie']))/((ratings.user.nunique()+1)*(ratings.movie.nunique()+1))
 
@@ -139,7 +166,9 @@ def _na(ratings):
 def _rows(ratings):
     return 1 - len(ratings)/(ratings.user.nunique()*ratings.movie.nunique())
 
-@empty.wrong('`pivot` refuses a pair of user and movie that stands twice: it would not know which stars to take. Here only matters that the cell is filled.')
+@empty.wrong(
+    '`pivot` refuses a pair of user and movie that stands twice: it would not know which stars to take. '
+    'Here only matters that the cell is filled.')
 def _pivot(ratings): return ratings.pivot(index='user', columns='movie', values='rating').isna().to_numpy().mean()
 
 @empty.wrong('Right, but in percent. Wanted is a share, from 0 to 1.')
@@ -149,10 +178,13 @@ def _percent(ratings):
 # %% ../../nbs/masters/00_data.ipynb #x00-017
 titles = Exercise('with_titles', chapter='00_data', title='A title for every rating', level=2, minutes=10,
     why='A join that loses or doubles rows raises no error; it only changes what every later number is about.',
-    buys='Your joins keep their rows, whatever the other table looks like, and you know what to count before and after.',
+    buys='Your joins keep their rows, whatever the other table looks like, '
+         'and you know what to count before and after.',
     hints=['Which key do the two tables share? How often may a value of it occur in each of them?',
-           'First make of `movies` a table in which each film stands once. Then think of what `how=` does with a rating whose film is missing.',
-           '`drop_duplicates` with the right column, then `merge` with `on=` and `how=`; `validate="many_to_one"` would have told.'])
+           ('First make of `movies` a table in which each film stands once. '
+            'Then think of what `how=` does with a rating whose film is missing.'),
+           ('`drop_duplicates` with the right column, then `merge` with `on=` and `how=`; '
+            '`validate="many_to_one"` would have told.')])
 
 @titles.answer
 def with_titles(
@@ -167,18 +199,21 @@ def with_titles(
 @titles.cases
 def _cases(rng):
     ids = rng.choice(np.arange(1, 10), 6, replace=False)
-    names = dict(zip(ids, ['Body Snatchers', 'Body Snatchers', *rng.permutation(['Fargo', 'Alien', 'Kolya'])]))     # two films, one title; ids[5] is not in movies
-    genres = {m: rng.permutation(['Drama', 'Crime', 'Horror'])[:n] for m,n in zip(names, (1, 2, 3, rng.integers(1, 3), 1))}
+    # two films, one title; ids[5] is not in movies
+    called = ['Body Snatchers', 'Body Snatchers', *rng.permutation(['Fargo', 'Alien', 'Kolya'])]
+    names = dict(zip(ids[:5], called, strict=True))
+    n_genres = (1, 2, 3, rng.integers(1, 3), 1)
+    genres = {m: rng.permutation(['Drama', 'Crime', 'Horror'])[:n] for m,n in zip(names, n_genres, strict=True)}
     movies = pd.DataFrame([(m, names[m], g) for m in names for g in genres[m]], columns=['movie', 'title', 'genre'])
     movies = movies.sample(frac=1, random_state=int(rng.integers(99)), ignore_index=True)
-    rated = rng.permutation([*ids[:3], ids[5], *rng.choice(ids[:4], 2)])                                              # of ids[4] there is no rating
+    rated = rng.permutation([*ids[:3], ids[5], *rng.choice(ids[:4], 2)])     # of ids[4] there is no rating
     return pd.DataFrame({'user': rng.permutation(6)+1, 'movie': rated, 'rating': rng.integers(1, 6, 6)}),movies
 
 @titles.spec
 def _slow(ratings, movies):
     res = []
-    for user,movie,stars in zip(ratings.user, ratings.movie, ratings.rating):
-        named = [t for m,t in zip(movies.movie, movies.title) if m == movie]
+    for user,movie,stars in zip(ratings.user, ratings.movie, ratings.rating, strict=True):
+        named = [t for m,t in zip(movies.movie, movies.title, strict=True) if m == movie]
         res.append((user, movie, stars, named[0] if named else np.nan))
     return pd.DataFrame(res, columns=['user', 'movie', 'rating', 'title'])
 
@@ -186,28 +221,44 @@ def _slow(ratings, movies):
 def _rows(answer, ratings, movies):
     res = answer(ratings, movies)
     if not isinstance(res, pd.DataFrame): return res
-    if 'title' not in res: raise KeyError(f"the result has no column 'title'; it has {', '.join(map(str, res.columns))}")
-    res = res[['user', 'movie', 'rating', 'title']].reset_index(drop=True)                      # other columns and row labels do not matter
-    return res.assign(title=res.title.astype(object).where(res.title.notna(), np.nan))     # one kind of missing value
+    if 'title' not in res:
+        has = ', '.join(map(str, res.columns))
+        raise KeyError(f"the result has no column 'title'; it has {has}")
+    # other columns and row labels do not matter, and there is one kind of missing value
+    res = res[['user', 'movie', 'rating', 'title']].reset_index(drop=True)
+    return res.assign(title=res.title.astype(object).where(res.title.notna(), np.nan))
 
-@titles.wrong('There are more rows now than ratings: a film that stands in `movies` three times makes three rows out of each of its ratings.',
-              seen='https://stackoverflow.com/questions/22720739/pandas-left-outer-join-results-in-table-larger-than-left-table')
+# %% ../../nbs/masters/00_data.ipynb #x00-018b
+@titles.wrong(
+    'There are more rows now than ratings: a film that stands in `movies` '
+    'three times makes three rows out of each of its ratings.',
+    seen='https://stackoverflow.com/questions/22720739/pandas-left-outer-join-results-in-table-larger-than-left-table')
 def _doubled(ratings, movies): return ratings.merge(movies, on='movie', how='left')
 
-@titles.wrong('Ratings are lost: those whose film is not in `movies`. `merge` keeps only what both tables have, unless you say otherwise.')
+@titles.wrong(
+    'Ratings are lost: those whose film is not in `movies`. '
+    '`merge` keeps only what both tables have, unless you say otherwise.')
 def _lost(ratings, movies): return ratings.merge(movies.drop_duplicates('movie'), on='movie')
 
-@titles.wrong('Some films have lost their title. You kept each title once, but two films share one; it is the number that names a film.')
+@titles.wrong(
+    'Some films have lost their title. You kept each title once, but two films share one; '
+    'it is the number that names a film.')
 def _by_title(ratings, movies): return ratings.merge(movies.drop_duplicates('title'), on='movie', how='left')
 
 @titles.wrong('The films that nobody rated have come in as rows without a user.')
 def _outer(ratings, movies): return ratings.merge(movies.drop_duplicates('movie'), on='movie', how='outer')
 
-@titles.wrong("These are the titles of other films: you went by the row number of `movies`, and film number 3 is not in row 3. (`join` compares with the other table's index.)")
+@titles.wrong(
+    "These are the titles of other films: you went by the row number of `movies`, and film number 3 is not in row 3. "
+    "(`join` compares with the other table's index.)")
 def _position(ratings, movies): return ratings.join(movies[['title']], on='movie')
 
-@titles.wrong('Pandas refuses: it looks a film up in `movies` and finds it several times. Make a table first in which each film stands once.')
+@titles.wrong(
+    'Pandas refuses: it looks a film up in `movies` and finds it several times. '
+    'Make a table first in which each film stands once.')
 def _map(ratings, movies): return ratings.assign(title=ratings.movie.map(movies.set_index('movie').title))
 
-@titles.wrong('It was wise to ask: `validate` found films that stand in `movies` several times. Without it, rows would have been doubled in silence; now make each film stand once.')
+@titles.wrong(
+    'It was wise to ask: `validate` found films that stand in `movies` several times. '
+    'Without it, rows would have been doubled in silence; now make each film stand once.')
 def _validated(ratings, movies): return ratings.merge(movies, on='movie', how='left', validate='many_to_one')

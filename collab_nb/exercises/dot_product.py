@@ -1,4 +1,4 @@
-"""By the end, you have written the model, its step and its first test by hand, and you know what a range asks of the factors.
+"""By the end, you have written the model, its step and its first test, and you know what a range asks of factors.
 
 Docs: https://your_name.github.io/collab_nb/masters/dot_product.html.md"""
 
@@ -12,10 +12,11 @@ from copy import deepcopy
 
 import numpy as np
 import torch
-from ..checks import Exercise,_difference
+from ..checks import Exercise,difference
 
 # %% ../../nbs/masters/03_dot_product.ipynb #x03-007
-forward = Exercise('dot_ratings', chapter='03_dot_product', title='A model without a module', level=1, minutes=5, kind=torch.Tensor,
+forward = Exercise('dot_ratings', chapter='03_dot_product', title='A model without a module', level=1, minutes=5,
+    kind=torch.Tensor,
     why='Whoever has indexed two tables and summed along the right side has understood the whole model.',
     buys='This is all of `DotProduct`; what the class adds is a place to keep the two tables.',
     hints=['A tensor of codes may stand in the brackets: `table[codes]` has a row of the table for each code.',
@@ -35,7 +36,8 @@ def dot_ratings(
 # %% ../../nbs/masters/03_dot_product.ipynb #x03-008
 @forward.cases
 def _pairs(rng):
-    n_users,n_movies,bs = int(rng.integers(3, 5)),int(rng.integers(5, 7)),int(rng.choice([1, 2, 4]))
+    n_users,n_movies = int(rng.integers(3, 5)),int(rng.integers(5, 7))
+    bs = int(rng.choice([1, 2, 4]))
     x = np.stack([rng.integers(0, n_users, bs), rng.integers(0, n_movies, bs)], axis=1)
     return torch.tensor(x),*(torch.tensor(rng.integers(-3, 4, (n, 3)), dtype=torch.float) for n in (n_users, n_movies))
 
@@ -44,42 +46,56 @@ def _by_hand(x, user_factors, movie_factors):
     ratings = []
     for user,movie in x.tolist():
         total = 0.
-        for k in range(user_factors.shape[1]): total += user_factors[user, k].item() * movie_factors[movie, k].item()
+        for k in range(user_factors.shape[1]):
+            total += user_factors[user, k].item() * movie_factors[movie, k].item()
         ratings.append(total)
     return torch.tensor(ratings)
 
-@forward.wrong('You have one number for each factor, not for each pair: the sum runs down the batch. Dimension 0 counts the pairs; what has to go is the other one.')
+# %% ../../nbs/masters/03_dot_product.ipynb #x03-008b
+@forward.wrong(
+    'You have one number for each factor, not for each pair: the sum runs down the batch. '
+    'Dimension 0 counts the pairs; what has to go is the other one.')
 def _sum_over_pairs(x, user_factors, movie_factors): return (user_factors[x[:,0]] * movie_factors[x[:,1]]).sum(dim=0)
 
-@forward.wrong('`x[0]` is the first pair, a row. The users are a column: all rows of it, so there is a colon to write first.')
+@forward.wrong(
+    '`x[0]` is the first pair, a row. The users are a column: all rows of it, so there is a colon to write first.')
 def _rows(x, user_factors, movie_factors): return (user_factors[x[0]] * movie_factors[x[1]]).sum(dim=1)
 
-@forward.wrong('Both rows were looked up in the table of the users. A film with code 3 is not user 3: it has a table of its own.')
+@forward.wrong(
+    'Both rows were looked up in the table of the users. A film with code 3 is not user 3: it has a table of its own.')
 def _one_table(x, user_factors, movie_factors): return (user_factors[x[:,0]] * user_factors[x[:,1]]).sum(dim=1)
 
-@forward.wrong('The columns changed places: you looked users up by the codes of films. Column 0 of `x` holds the users.')
+@forward.wrong(
+    'The columns changed places: you looked users up by the codes of films. Column 0 of `x` holds the users.')
 def _columns_swapped(x, user_factors, movie_factors): return (user_factors[x[:,1]] * movie_factors[x[:,0]]).sum(dim=1)
 
-@forward.wrong('A matrix product pairs every user of the batch with every film of it, (bs, bs); asked for are the pairs that `x` names, its diagonal. Multiply number by number, and sum.',
+@forward.wrong(
+    'A matrix product pairs every user of the batch with every film of it, (bs, bs); '
+    'asked for are the pairs that `x` names, its diagonal. Multiply number by number, and sum.',
     seen='https://forums.fast.ai/t/lesson-5-dotproduct/9772')
 def _matrix_product(x, user_factors, movie_factors): return user_factors[x[:,0]] @ movie_factors[x[:,1]].T
 
 @forward.wrong('The products are right, and not yet added up: (bs, n_factors). A rating is one number.')
 def _no_sum(x, user_factors, movie_factors): return user_factors[x[:,0]] * movie_factors[x[:,1]]
 
-@forward.wrong('The numbers are right, but stand in a column, (bs, 1). Targets are (bs,), and a column minus a row is a square.')
-def _column(x, user_factors, movie_factors): return (user_factors[x[:,0]] * movie_factors[x[:,1]]).sum(dim=1, keepdim=True)
+@forward.wrong(
+    'The numbers are right, but stand in a column, (bs, 1). Targets are (bs,), and a column minus a row is a square.')
+def _column(x, user_factors, movie_factors):
+    return (user_factors[x[:,0]] * movie_factors[x[:,1]]).sum(dim=1, keepdim=True)
 
-@forward.wrong('The ratings are right, but they stand in a list or an array. Wanted is a tensor: what a loss is made of.')
+@forward.wrong(
+    'The ratings are right, but they stand in a list or an array. Wanted is a tensor: what a loss is made of.')
 def _no_tensor(x, user_factors, movie_factors): return dot_ratings(x, user_factors, movie_factors).tolist()
 
 # %% ../../nbs/masters/03_dot_product.ipynb #x03-012
-inverse = Exercise('input_for', chapter='03_dot_product', title='What a star needs', level=2, minutes=8, kind=torch.Tensor,
+inverse = Exercise('input_for', chapter='03_dot_product', title='What a star needs', level=2, minutes=8,
+    kind=torch.Tensor,
     why='Whatever number has to go into the sigmoid, the factors have to grow until their product reaches it.',
     buys='You can tell a range that asks for a modest number from one that asks for infinity, before any training.',
     hints=['Go backwards: first undo the range. What has to come out of the bare sigmoid, between 0 and 1?',
            'From `s = 1/(1+exp(-x))` follows `exp(x) = s/(1-s)`: what lies below, over what lies above.',
-           'In stars, what lies below is `stars-lo` and what lies above is `hi-stars`. Take the logarithm of their ratio.'])
+           ('In stars, what lies below is `stars-lo` and what lies above is `hi-stars`. '
+            'Take the logarithm of their ratio.')])
 
 @inverse.answer
 def input_for(
@@ -113,16 +129,22 @@ def _bisect(stars, lo, hi):
             found.append(round(middle, 6))
     return torch.tensor(found)
 
-@inverse.wrong('Right where a range begins at 0, and only there: the lower end is missing above the line. How far above `lo` do the stars lie?')
+# %% ../../nbs/masters/03_dot_product.ipynb #x03-013b
+@inverse.wrong(
+    'Right where a range begins at 0, and only there: the lower end is missing above the line. '
+    'How far above `lo` do the stars lie?')
 def _no_lower_end(stars, lo, hi): return (stars / (hi - stars)).log()
 
 @inverse.wrong('Upside down: high stars get a low input. What lies below the stars belongs above the line.')
 def _upside_down(stars, lo, hi): return ((hi - stars) / (stars - lo)).log()
 
-@inverse.wrong('That is the logarithm of the share below, which can never be more than 0. The sigmoid compares what lies below with what lies above, not with the whole range.')
+@inverse.wrong(
+    'That is the logarithm of the share below, which can never be more than 0. '
+    'The sigmoid compares what lies below with what lies above, not with the whole range.')
 def _log_of_share(stars, lo, hi): return ((stars - lo) / (hi - lo)).log()
 
-@inverse.wrong('You divided by the upper end; a range that begins at 1 is not as wide as its end says. Its width is `hi-lo`.')
+@inverse.wrong(
+    'You divided by the upper end; a range that begins at 1 is not as wide as its end says. Its width is `hi-lo`.')
 def _divided_by_hi(stars, lo, hi): return torch.logit((stars - lo) / hi)
 
 @inverse.wrong('This sends stars through the sigmoid once more. They came out of it: you want the way back.')
@@ -131,7 +153,9 @@ def _forwards(stars, lo, hi): return lo + (hi-lo)*torch.sigmoid(stars)
 @inverse.wrong('The ratio is right; the sigmoid has an exponential in it, which is still to be undone.')
 def _no_log(stars, lo, hi): return (stars - lo) / (hi - stars)
 
-@inverse.wrong('Right inside the range, but you kept away from its ends. No finite number gets there, and that is the answer: infinity.')
+@inverse.wrong(
+    'Right inside the range, but you kept away from its ends. '
+    'No finite number gets there, and that is the answer: infinity.')
 def _kept_away(stars, lo, hi): return torch.logit((stars - lo) / (hi - lo), eps=1e-6)
 
 @inverse.wrong('The inputs are right, but they stand in a list or an array. Wanted is a tensor, as `stars` is one.')
@@ -139,11 +163,16 @@ def _no_tensor(stars, lo, hi): return input_for(stars, lo, hi).tolist()
 
 # %% ../../nbs/masters/03_dot_product.ipynb #x03-017
 step = Exercise('sgd_step', chapter='03_dot_product', title='One step by hand', level=2, minutes=12, kind=torch.Tensor,
-    why='This step, repeated for one rating after another, is the recommender that Simon Funk published during the Netflix contest.',
-    buys='You could now train the model without `backward`; and you know that a user moves along the film, and the film along the user.',
-    hints=['What happens to the prediction when one number of the user grows a little? It changes by the number of the film that it is multiplied with.',
-           'By the chain rule: the gradient of `error**2` is `2*error` times the gradient of the error, which for the user is `movie`, and for the film is `user`.',
-           'A step is the old vector minus `lr` times its gradient. Compute both gradients from the old vectors before either of them moves.'],
+    why='This step, repeated for one rating after another, '
+        'is the recommender that Simon Funk published during the Netflix contest.',
+    buys='You could now train the model without `backward`; '
+         'and you know that a user moves along the film, and the film along the user.',
+    hints=[('What happens to the prediction when one number of the user grows a little? '
+            'It changes by the number of the film that it is multiplied with.'),
+           ('By the chain rule: the gradient of `error**2` is `2*error` times the gradient of the error, '
+            'which for the user is `movie`, and for the film is `user`.'),
+           ('A step is the old vector minus `lr` times its gradient. '
+            'Compute both gradients from the old vectors before either of them moves.')],
     parts=['The new user', 'The new film'])
 
 @step.answer
@@ -166,15 +195,17 @@ def _one_rating(rng):
 @step.spec
 def _try_each_number(user, movie, rating, lr):
     "The slope of the loss in each number, measured: a little up, a little down"
-    def loss(u, m): return (sum(a*b for a,b in zip(u, m)) - rating)**2
+    def loss(u, m): return (sum(a*b for a,b in zip(u, m, strict=True)) - rating)**2
     def moved(v, k, by): return [a + by*(j == k) for j,a in enumerate(v)]
     u,m = user.double().tolist(),movie.double().tolist()
-    new_user,new_movie,h = [],[],.5      # the loss is a parabola in each number: the slope is exact for any h
+    new_user,new_movie = [],[]
+    h = .5     # the loss is a parabola in each number: the slope is exact for any h
     for k in range(len(u)):
         new_user.append(u[k] - lr*(loss(moved(u, k, h), m) - loss(moved(u, k, -h), m))/(2*h))
         new_movie.append(m[k] - lr*(loss(u, moved(m, k, h)) - loss(u, moved(m, k, -h)))/(2*h))
     return torch.tensor(new_user),torch.tensor(new_movie)
 
+# %% ../../nbs/masters/03_dot_product.ipynb #x03-018b
 @step.wrong('The step goes uphill: after it the error is larger. Either the step or the error has the wrong sign.')
 def _uphill(user, movie, rating, lr):
     error = user @ movie - rating
@@ -185,14 +216,18 @@ def _no_two(user, movie, rating, lr):
     error = user @ movie - rating
     return user - lr*error*movie,movie - lr*error*user
 
-@step.wrong('The user is right. The film moved along the **new** user; its gradient belongs to the point where both stood, so both are computed before either moves.',
+@step.wrong(
+    'The user is right. The film moved along the **new** user; '
+    'its gradient belongs to the point where both stood, so both are computed before either moves.',
     seen='https://github.com/albertauyeung/matrix-factorization-in-python/pull/3')
 def _one_after_the_other(user, movie, rating, lr):
     error = user @ movie - rating
     user = user - lr*2*error*movie
     return user,movie - lr*2*error*user
 
-@step.wrong('Each vector moved along itself. When a number of the user changes, the prediction changes by the number of the **film** beside it.')
+@step.wrong(
+    'Each vector moved along itself. When a number of the user changes, '
+    'the prediction changes by the number of the **film** beside it.')
 def _along_itself(user, movie, rating, lr):
     error = user @ movie - rating
     return user - lr*2*error*user,movie - lr*2*error*movie
@@ -204,20 +239,28 @@ def _film_stayed(user, movie, rating, lr): return user - lr*2*(user @ movie - ra
 def _gradients(user, movie, rating, lr): return 2*(user @ movie - rating)*movie,2*(user @ movie - rating)*user
 
 @step.wrong('A step is the gradient times the learning rate; without it, you leap.')
-def _no_lr(user, movie, rating, lr): return user - 2*(user @ movie - rating)*movie,movie - 2*(user @ movie - rating)*user
+def _no_lr(user, movie, rating, lr):
+    return user - 2*(user @ movie - rating)*movie,movie - 2*(user @ movie - rating)*user
 
-@step.wrong('Both steps are right, but the vectors are lists or arrays now. Wanted are tensors: the next step begins with them.')
+@step.wrong(
+    'Both steps are right, but the vectors are lists or arrays now. '
+    'Wanted are tensors: the next step begins with them.')
 def _no_tensors(user, movie, rating, lr): return tuple(v.tolist() for v in sgd_step(user, movie, rating, lr))
 
 # %% ../../nbs/masters/03_dot_product.ipynb #x03-022
 heart = Exercise('overfit', chapter='03_dot_product', title='One batch by heart', level=2, minutes=12,
-    why='Most faults of a model or a loop show themselves on one batch within a second; a long training only hides them.',
+    why='Most faults of a model or a loop show themselves on one batch within a second; '
+        'a long training only hides them.',
     buys='You have a test that takes a second, and that a model with a fault fails: run it before each long training.',
-    hints=['Four things happen in each round: measure the loss, `backward`, let the optimizer `step`, and clear the gradients.',
+    hints=[('Four things happen in each round: measure the loss, `backward`, '
+            'let the optimizer `step`, and clear the gradients.'),
            'Look at the shapes before you subtract. `model(x)` is (bs,) and `y` is (bs, 1): make a row of `y` first.',
-           'Make the optimizer before the loop and `y` a row with `y[:,0]`. In each round append `loss.item()` before the step, and call `opt.zero_grad()` before the next `backward`.'],
+           ('Make the optimizer before the loop and `y` a row with `y[:,0]`. In each round append '
+            '`loss.item()` before the step, and call `opt.zero_grad()` before the next `backward`.')],
     parts=['The losses', 'What the model predicts afterwards'],
-    inputs=lambda model,x,y,steps,lr: f'model(x) = {[round(r, 4) for r in model(x).tolist()]}\nx = {x.tolist()}\ny = {y.tolist()}\nsteps = {steps}\nlr = {lr}')
+    inputs=lambda model,x,y,steps,lr: (
+        f'model(x) = {[round(r, 4) for r in model(x).tolist()]}\n'
+        f'x = {x.tolist()}\ny = {y.tolist()}\nsteps = {steps}\nlr = {lr}'))
 
 @heart.answer
 def overfit(
@@ -242,10 +285,13 @@ def overfit(
 @heart.cases
 def _one_batch(rng):
     from collab_nb.dot_product import DotProduct
-    model,bs = DotProduct(3, 4, 2),int(rng.integers(2, 5))
-    for table in (model.user_factors, model.movie_factors): table.weight.data = torch.tensor(rng.integers(-10, 11, table.weight.shape)/10, dtype=torch.float)
+    model = DotProduct(3, 4, 2)
+    bs = int(rng.integers(2, 5))
+    for table in (model.user_factors, model.movie_factors):
+        table.weight.data = torch.tensor(rng.integers(-10, 11, table.weight.shape)/10, dtype=torch.float)
     x = np.stack([rng.integers(0, 3, bs), rng.integers(0, 4, bs)], axis=1)
-    return model,torch.tensor(x),torch.tensor(rng.integers(1, 6, (bs, 1)), dtype=torch.float),int(rng.integers(3, 5)),float(rng.choice([.05, .1]))
+    y = torch.tensor(rng.integers(1, 6, (bs, 1)), dtype=torch.float)
+    return model,torch.tensor(x),y,int(rng.integers(3, 5)),float(rng.choice([.05, .1]))
 
 @heart.observe
 def _losses_and_model(answer, model, x, y, steps, lr):
@@ -254,17 +300,23 @@ def _losses_and_model(answer, model, x, y, steps, lr):
 
 def _floats(losses, want):
     "The numbers of a list, also of one of tensors; but words where these are right, since they are no floats"
-    kind,tensors = type(losses).__name__,[losses] if isinstance(losses, torch.Tensor) else [o for o in losses if isinstance(o, torch.Tensor)] if isinstance(losses, (list, tuple)) else []
-    if isinstance(losses, (list, tuple)): losses = [o.item() if isinstance(o, torch.Tensor) and o.numel() == 1 else o for o in losses]
-    if not tensors or _difference(losses, want): return losses
-    return type(kind, (str,), {})('the right numbers, as tensors' + ' with graphs'*any(o.requires_grad for o in tensors))     # calls itself what it was
+    kind = type(losses).__name__
+    tensors = [losses] if isinstance(losses, torch.Tensor) else []
+    if isinstance(losses, (list, tuple)):
+        tensors = [o for o in losses if isinstance(o, torch.Tensor)]
+        losses = [o.item() if isinstance(o, torch.Tensor) and o.numel() == 1 else o for o in losses]
+    if not tensors or difference(losses, want): return losses
+    graphs = ' with graphs' if any(o.requires_grad for o in tensors) else ''
+    return type(kind, (str,), {})(f'the right numbers, as tensors{graphs}')     # calls itself what it was
 
 @heart.spec
 def _gradient_by_hand(model, x, y, steps, lr):
     U,M = (table.weight.detach().double().numpy().copy() for table in (model.user_factors, model.movie_factors))
-    pairs,losses = [(u, m, stars) for (u, m),[stars] in zip(x.tolist(), y.tolist())],[]
+    pairs = [(u, m, stars) for (u, m),[stars] in zip(x.tolist(), y.tolist(), strict=True)]
+    losses = []
     for _ in range(steps):
-        dU,dM,loss = np.zeros_like(U),np.zeros_like(M),0.
+        dU,dM = np.zeros_like(U),np.zeros_like(M)
+        loss = 0.
         for u,m,stars in pairs:
             error = U[u] @ M[m] - stars
             loss += error**2/len(pairs)
@@ -274,10 +326,12 @@ def _gradient_by_hand(model, x, y, steps, lr):
         U,M = U - lr*dU,M - lr*dM
     return losses,torch.tensor([U[u] @ M[m] for u,m,_ in pairs])
 
+# %% ../../nbs/masters/03_dot_product.ipynb #x03-023b
 def _loop(model, x, y, steps, lr, zero=True, step=True, column=False, before=True):
     "The loop, with a fault to choose"
     def measure(): return ((model(x) - (y if column else y[:,0]))**2).mean()
-    opt,losses = torch.optim.SGD(model.parameters(), lr=lr),[]
+    opt = torch.optim.SGD(model.parameters(), lr=lr)
+    losses = []
     for _ in range(steps):
         loss = measure()
         loss.backward()
@@ -286,16 +340,23 @@ def _loop(model, x, y, steps, lr, zero=True, step=True, column=False, before=Tru
         losses.append((loss if before else measure()).item())
     return losses
 
-@heart.wrong('The first step is right, the later ones are not: `backward` **adds** to the gradients that are there. Clear them in each round.',
+@heart.wrong(
+    'The first step is right, the later ones are not: `backward` **adds** to the gradients that are there. '
+    'Clear them in each round.',
     seen='https://github.com/wenet-e2e/wekws/pull/73')
 def _no_zero_grad(model, x, y, steps, lr): return _loop(model, x, y, steps, lr, zero=False)
 
-@heart.wrong('The loss never changes: nothing moves the weights. Does the optimizer take its step, and are the gradients still there when it does?')
+@heart.wrong(
+    'The loss never changes: nothing moves the weights. '
+    'Does the optimizer take its step, and are the gradients still there when it does?')
 def _no_step(model, x, y, steps, lr): return _loop(model, x, y, steps, lr, step=False)
 
-@heart.wrong('The loss was measured once, in front of the loop. Each round needs a new prediction and a new loss; the old one has been used up by its `backward`.')
+@heart.wrong(
+    'The loss was measured once, in front of the loop. '
+    'Each round needs a new prediction and a new loss; the old one has been used up by its `backward`.')
 def _loss_outside(model, x, y, steps, lr):
-    opt,losses = torch.optim.SGD(model.parameters(), lr=lr),[]
+    opt = torch.optim.SGD(model.parameters(), lr=lr)
+    losses = []
     loss = ((model(x) - y[:,0])**2).mean()
     for _ in range(steps):
         loss.backward()
@@ -304,15 +365,20 @@ def _loss_outside(model, x, y, steps, lr):
         losses.append(loss.item())
     return losses
 
-@heart.wrong('One side is a row, (bs,), the other a column, (bs, 1): each prediction was compared with each target. Such a loss cannot sink to nothing, whatever the model.',
+@heart.wrong(
+    'One side is a row, (bs,), the other a column, (bs, 1): each prediction was compared with each target. '
+    'Such a loss cannot sink to nothing, whatever the model.',
     seen='https://github.com/pytorch/pytorch/issues/16045')
 def _stretched(model, x, y, steps, lr): return _loop(model, x, y, steps, lr, column=True)
 
-@heart.wrong('Your training is right; the losses are those from **after** each step. Wanted is what was measured before it.')
+@heart.wrong(
+    'Your training is right; the losses are those from **after** each step. Wanted is what was measured before it.')
 def _after(model, x, y, steps, lr): return _loop(model, x, y, steps, lr, before=False)
 
-@heart.wrong('The numbers are right, but they are tensors that still hold on to their graphs. Append `loss.item()`, a float.')
-def _with_graphs(model, x, y, steps, lr): return [torch.tensor(loss, requires_grad=True) for loss in overfit(model, x, y, steps, lr)]
+@heart.wrong(
+    'The numbers are right, but they are tensors that still hold on to their graphs. Append `loss.item()`, a float.')
+def _with_graphs(model, x, y, steps, lr):
+    return [torch.tensor(loss, requires_grad=True) for loss in overfit(model, x, y, steps, lr)]
 
 @heart.wrong('The numbers are right, but they are tensors. Append `loss.item()`, a float.')
 def _tensors(model, x, y, steps, lr): return [torch.tensor(loss) for loss in overfit(model, x, y, steps, lr)]

@@ -1,4 +1,4 @@
-"""By the end, you have written the way back through a look-up table, you can say which of its rows an optimizer will move, and you choose the size of its first numbers instead of copying it.
+"""By the end, you can go back through a look-up table, say which rows an optimizer moves, and choose its first numbers.
 
 Docs: https://your_name.github.io/collab_nb/masters/embedding.html.md"""
 
@@ -8,16 +8,18 @@ Docs: https://your_name.github.io/collab_nb/masters/embedding.html.md"""
 __all__ = []
 
 # %% ../../nbs/masters/06_embedding.ipynb #x06-004
-import numpy as np
 import torch
 from ..checks import Exercise
 
 # %% ../../nbs/masters/06_embedding.ipynb #x06-007
 way_back = Exercise('table_grad', chapter='06_embedding', title='The way back', level=2, minutes=10,
     why='Every training step of a model with factors goes through this function, once for each of its tables.',
-    buys='This is the backward pass of `nn.Embedding`: the cost of a batch, whatever the height of the table, once the zeros are there.',
-    hints=['Begin with a table of zeros. Which row does the gradient number `i` of the batch go to, and what happens when a second one goes there?',
-           'A loop over the batch does it: `grad[ids[i]] += at_output[i]`. Indexing with all ids at once does not: it writes each row a single time.',
+    buys='This is the backward pass of `nn.Embedding`: '
+         'the cost of a batch, whatever the height of the table, once the zeros are there.',
+    hints=[('Begin with a table of zeros. Which row does the gradient number `i` of the batch go to, '
+            'and what happens when a second one goes there?'),
+           ('A loop over the batch does it: `grad[ids[i]] += at_output[i]`. '
+            'Indexing with all ids at once does not: it writes each row a single time.'),
            'PyTorch has a method that adds each time: `zeros.index_add(0, ids, at_output)`.'],
     picture='matrix')
 
@@ -34,46 +36,61 @@ def table_grad(
 @way_back.cases
 def _batch(rng):
     n = int(rng.integers(4, 6))
-    bs = n+1                                                    # more requests than rows: some id is repeated
-    ids = rng.integers(0, n - rng.integers(0, 2), bs)           # the last row is not always asked for
+    bs = n+1                                              # more requests than rows: some id is repeated
+    ids = rng.integers(0, n - rng.integers(0, 2), bs)     # the last row is not always asked for
     return torch.tensor(ids),torch.tensor(rng.integers(-5, 10, (bs, 2)), dtype=torch.float32),n
 
 @way_back.spec
 def _add_one_by_one(ids, at_output, n):
     grad = [[0.]*at_output.shape[1] for _ in range(n)]
-    for row,slopes in zip(ids.tolist(), at_output.tolist()):
+    for row,slopes in zip(ids.tolist(), at_output.tolist(), strict=True):
         for j,slope in enumerate(slopes): grad[row][j] += slope
     return torch.tensor(grad)
 
-@way_back.wrong('Of an id that comes several times only the last gradient is left. Square brackets with many ids write each row a single time, with `+=` as with `=`.', seen='https://github.com/pytorch/pytorch/issues/3844')
+# %% ../../nbs/masters/06_embedding.ipynb #x06-008b
+@way_back.wrong(
+    'Of an id that comes several times only the last gradient is left. '
+    'Square brackets with many ids write each row a single time, with `+=` as with `=`.',
+    seen='https://github.com/pytorch/pytorch/issues/3844')
 def _last_one_stays(ids, at_output, n):
     grad = torch.zeros(n, at_output.shape[1])
     grad[ids] += at_output
     return grad
 
-@way_back.wrong('You average the gradients of a repeated id. The loss depends on the row through each of its copies, and by the chain rule these contributions add up.')
+@way_back.wrong(
+    'You average the gradients of a repeated id. The loss depends on the row through each of its copies, '
+    'and by the chain rule these contributions add up.')
 def _mean_of_copies(ids, at_output, n):
     sums = torch.zeros(n, at_output.shape[1]).index_add(0, ids, at_output)
     return sums/torch.bincount(ids, minlength=n).clamp(min=1)[:,None]
 
-@way_back.wrong('You divide by the size of the batch. If the loss is a mean, the gradient at the output has that in it already.')
+@way_back.wrong(
+    'You divide by the size of the batch. If the loss is a mean, the gradient at the output has that in it already.')
 def _mean_of_batch(ids, at_output, n): return torch.zeros(n, at_output.shape[1]).index_add(0, ids, at_output)/len(ids)
 
-@way_back.wrong('Your gradient ends with the highest id of this batch. It must be as high as the table, with zeros for whoever was not asked for.')
+@way_back.wrong(
+    'Your gradient ends with the highest id of this batch. '
+    'It must be as high as the table, with zeros for whoever was not asked for.')
 def _too_low(ids, at_output, n):
     n = ids.max()+1
     return torch.zeros(n, at_output.shape[1]).index_add(0, ids, at_output)
 
-@way_back.wrong('You look rows up once more: `at_output[ids]` takes row number id out of the batch. The way back runs in the other direction, from place `i` of the batch into row `ids[i]`.')
+@way_back.wrong(
+    'You look rows up once more: `at_output[ids]` takes row number id out of the batch. '
+    'The way back runs in the other direction, from place `i` of the batch into row `ids[i]`.')
 def _forward_again(ids, at_output, n): return at_output[ids]
 
 # %% ../../nbs/masters/06_embedding.ipynb #x06-011
 movers = Exercise('rows_that_move', chapter='06_embedding', title='Who moves?', level=2, minutes=9, kind=torch.Tensor,
-    why='People have taken it for a bug that rows without a gradient change; and for granted that rows without a rating stay as they were.',
+    why='People have taken it for a bug that rows without a gradient change; '
+        'and for granted that rows without a rating stay as they were.',
     buys='You know what happens to a film in the long time between two of its ratings.',
-    hints=['There are three kinds of optimizer here. For each, say in words which rows move: all of them, those of some batch, those of the last batch.',
-           'Decay decides alone: with any `wd` all rows move. Without it, ask what momentum still remembers: only the batch before, or more?',
-           'Begin with `torch.zeros(n, dtype=torch.bool)` and set the right rows true; `torch.cat(batches)` are the ids of all batches.'])
+    hints=[('There are three kinds of optimizer here. For each, say in words which rows move: '
+            'all of them, those of some batch, those of the last batch.'),
+           ('Decay decides alone: with any `wd` all rows move. '
+            'Without it, ask what momentum still remembers: only the batch before, or more?'),
+           ('Begin with `torch.zeros(n, dtype=torch.bool)` and set the right rows true; '
+            '`torch.cat(batches)` are the ids of all batches.')])
 
 @movers.answer
 def rows_that_move(
@@ -91,8 +108,10 @@ def rows_that_move(
 # %% ../../nbs/masters/06_embedding.ipynb #x06-012
 @movers.cases
 def _steps(rng):
-    n,kind = int(rng.integers(6, 9)),int(rng.integers(0, 5))
-    batches = [torch.tensor(rng.integers(1, n-1, rng.integers(1, 3))) for _ in range(rng.integers(3, 5))]      # rows 0 and n-1 are never asked for
+    n = int(rng.integers(6, 9))
+    kind = int(rng.integers(0, 5))
+    # rows 0 and n-1 are never asked for
+    batches = [torch.tensor(rng.integers(1, n-1, rng.integers(1, 3))) for _ in range(rng.integers(3, 5))]
     return batches,n,(0., .9, .5, 0., .9)[kind],(0., 0., 0., .1, .1)[kind]
 
 @movers.spec
@@ -107,21 +126,30 @@ def _ask_sgd(batches, n, mom, wd):
         opt.step()
     return (table.detach() != before).any(dim=1)
 
+# %% ../../nbs/masters/06_embedding.ipynb #x06-012b
 def _set(ids, n):
     moves = torch.zeros(n, dtype=torch.bool)
     moves[ids] = True
     return moves
 
-@movers.wrong('You look at the gradient of the last batch alone. An optimizer does more than follow it: some remember, some shrink.', seen='https://github.com/pytorch/pytorch/issues/18404')
+@movers.wrong(
+    'You look at the gradient of the last batch alone. '
+    'An optimizer does more than follow it: some remember, some shrink.',
+    seen='https://github.com/pytorch/pytorch/issues/18404')
 def _last_batch(batches, n, mom, wd): return _set(batches[-1], n)
 
-@movers.wrong('You leave the decay out. It shrinks every row in every step, looked up or not, since it asks for no gradient.', seen='https://github.com/tensorflow/addons/issues/767')
+@movers.wrong(
+    'You leave the decay out. It shrinks every row in every step, looked up or not, since it asks for no gradient.',
+    seen='https://github.com/tensorflow/addons/issues/767')
 def _no_decay(batches, n, mom, wd): return _set(torch.cat(batches) if mom > 0 else batches[-1], n)
 
 @movers.wrong('With momentum you let all rows move. A row that was never looked up has nothing to remember.')
-def _momentum_moves_all(batches, n, mom, wd): return torch.ones(n, dtype=torch.bool) if wd > 0 or mom > 0 else _set(batches[-1], n)
+def _momentum_moves_all(batches, n, mom, wd):
+    return torch.ones(n, dtype=torch.bool) if wd > 0 or mom > 0 else _set(batches[-1], n)
 
-@movers.wrong('Your momentum remembers one batch back. It fades by a factor a step, and is not gone after one: what was looked up in any earlier step still rolls a little.')
+@movers.wrong(
+    'Your momentum remembers one batch back. It fades by a factor a step, and is not gone after one: '
+    'what was looked up in any earlier step still rolls a little.')
 def _one_step_back(batches, n, mom, wd):
     if wd > 0: return torch.ones(n, dtype=torch.bool)
     return _set(torch.cat(batches[-2:]) if mom > 0 else batches[-1], n)
@@ -130,14 +158,16 @@ def _one_step_back(batches, n, mom, wd):
 def _decay_of_the_seen(batches, n, mom, wd): return _set(torch.cat(batches) if mom > 0 or wd > 0 else batches[-1], n)
 
 @movers.wrong('Without momentum nothing is remembered: plain SGD moves the rows of the last batch alone.')
-def _plain_remembers(batches, n, mom, wd): return torch.ones(n, dtype=torch.bool) if wd > 0 else _set(torch.cat(batches), n)
+def _plain_remembers(batches, n, mom, wd):
+    return torch.ones(n, dtype=torch.bool) if wd > 0 else _set(torch.cat(batches), n)
 
 @movers.wrong('Momentum adds the earlier batches to the last one; it does not replace it.')
 def _earlier_alone(batches, n, mom, wd):
     if wd > 0: return torch.ones(n, dtype=torch.bool)
     return _set(torch.cat(batches[:-1]) if mom > 0 else batches[-1], n)
 
-@movers.wrong('With neither momentum nor decay your function moves nothing; the rows of the last batch still have a gradient.')
+@movers.wrong(
+    'With neither momentum nor decay your function moves nothing; the rows of the last batch still have a gradient.')
 def _plain_rests(batches, n, mom, wd):
     if wd > 0: return torch.ones(n, dtype=torch.bool)
     return _set(torch.cat(batches) if mom > 0 else torch.tensor([], dtype=torch.long), n)
@@ -153,10 +183,13 @@ def _no_tensor(batches, n, mom, wd): return rows_that_move(batches, n, mom, wd).
 
 # %% ../../nbs/masters/06_embedding.ipynb #x06-017
 begin = Exercise('start_std', chapter='06_embedding', title='How large to begin?', level=2, minutes=8,
-    why='The same model learns or fails by the size of its first numbers, and a copied `std` fits one number of factors.',
+    why='The same model learns or fails by the size of its first numbers, '
+        'and a copied `std` fits one number of factors.',
     buys='Models with few factors and with many can now start alike, so that a comparison compares the factors.',
-    hints=['Think in variances, for they can be added. What is the variance of one product of two independent numbers of mean zero, each with variance `std**2`?',
-           'It is `std**4`; that of the sum is `n_factors` times as much. The spread is the root of this: `std**2 * n_factors**.5`.',
+    hints=[('Think in variances, for they can be added. What is the variance of one '
+            'product of two independent numbers of mean zero, each with variance `std**2`?'),
+           ('It is `std**4`; that of the sum is `n_factors` times as much. '
+            'The spread is the root of this: `std**2 * n_factors**.5`.'),
            'Solve `std**2 * n_factors**.5 = spread` for `std`.'])
 
 @begin.answer
@@ -181,17 +214,23 @@ def _search_std(spread, n_factors):
         low,high = (std, high) if variance < spread**2 else (low, std)
     return std
 
-@begin.wrong('You let the spread grow with the number of factors. Variances add up; the spread is their root, so four times the factors spread twice as much.')
+# %% ../../nbs/masters/06_embedding.ipynb #x06-018b
+@begin.wrong(
+    'You let the spread grow with the number of factors. '
+    'Variances add up; the spread is their root, so four times the factors spread twice as much.')
 def _n_for_root(spread, n_factors): return (spread/n_factors)**.5
 
 @begin.wrong('You count one table only. Both factors of a product are drawn with `std`, so it enters twice.')
 def _one_table(spread, n_factors): return spread/n_factors**.5
 
-@begin.wrong('You took `spread` for a variance. It is a standard deviation; its square is the variance of the dot product.')
+@begin.wrong(
+    'You took `spread` for a variance. It is a standard deviation; its square is the variance of the dot product.')
 def _as_variance(spread, n_factors): return (spread/n_factors)**.25
 
 @begin.wrong('You solved for one product. The dot product adds `n_factors` of them, and each adds to the spread.')
 def _one_factor(spread, n_factors): return spread**.5
 
-@begin.wrong('The wrong way round: with more factors your numbers get larger. They have to be smaller, since there are more of them to add up.')
+@begin.wrong(
+    'The wrong way round: with more factors your numbers get larger. '
+    'They have to be smaller, since there are more of them to add up.')
 def _multiplied(spread, n_factors): return (spread*n_factors**.5)**.5

@@ -1,4 +1,4 @@
-"""By the end, you have made up a person out of three numbers, scored a whole batch of pairs at once, and built the matrix that looks rows up, strangers included.
+"""By the end, you have made up a person, scored a batch of pairs, and built the matrix that looks up rows.
 
 Docs: https://your_name.github.io/collab_nb/masters/factors.html.md"""
 
@@ -16,11 +16,15 @@ from ..checks import Exercise
 FILMS = {'Star Wars': [.9, .8, .2], 'Casablanca': [-.99, -.3, .8], 'Skywalker': [.98, .9, -.9]}
 
 person = Exercise('old_space_fan', chapter='02_factors', title='Somebody with this taste', level=1, minutes=5,
-    why='A model does this for every user at once: it looks for the numbers that explain the order in which somebody likes films.',
+    why='A model does this for every user at once: it looks for the numbers '
+        'that explain the order in which somebody likes films.',
     buys='You have done by hand, for one user, what training will do for all of them.',
-    hints=['What tells the two space films apart? Which of the three numbers is large in one and negative in the other?',
-           'The person likes old films well enough to prefer Casablanca to Skywalker. But loving old films alone puts Casablanca first.',
-           'Let the liking for old films be the strongest number, and add some science fiction: enough to lift Star Wars, not enough to lift Skywalker.'])
+    hints=[('What tells the two space films apart? Which of the three numbers '
+            'is large in one and negative in the other?'),
+           ('The person likes old films well enough to prefer Casablanca to Skywalker. '
+            'But loving old films alone puts Casablanca first.'),
+           ('Let the liking for old films be the strongest number, and add some science fiction: '
+            'enough to lift Star Wars, not enough to lift Skywalker.')])
 
 @person.value
 def old_space_fan():
@@ -30,29 +34,40 @@ def old_space_fan():
 @person.observe
 def _order(answer):
     user = torch.as_tensor(answer, dtype=torch.float)
-    if user.shape != (3,): raise ValueError(f'a person has three numbers here (sci-fi, action, old), a shape of (3,); yours has {tuple(user.shape)}')
-    scores = {title: round(sum(u*f for u,f in zip(user.tolist(), film)), 6) for title,film in FILMS.items()}
+    if user.shape != (3,):
+        raise ValueError('a person has three numbers here (sci-fi, action, old), a shape of (3,); '
+                         f'yours has {tuple(user.shape)}')
+    def score(film): return round(sum(u*f for u,f in zip(user.tolist(), film, strict=True)), 6)
+    scores = {title: score(film) for title,film in FILMS.items()}
     ranked = sorted(scores, key=lambda title: -scores[title])
     res = ranked[0]
-    for a,b in zip(ranked, ranked[1:]): res += (' > ' if scores[a] > scores[b] else ' = ') + b
+    for a,b in zip(ranked, ranked[1:], strict=False): res += (' > ' if scores[a] > scores[b] else ' = ') + b
     return res
 
 @person.spec
 def _wanted(): return 'Star Wars > Casablanca > Skywalker'
 
-@person.wrong('Your person likes Casablanca best: somebody who loves old films, and does not care enough for what flies in them. Raise the science fiction, or lower the old.')
+# %% ../../nbs/masters/02_factors.ipynb #x02-009b
+@person.wrong(
+    'Your person likes Casablanca best: somebody who loves old films, and does not care enough for what flies in them. '
+    'Raise the science fiction, or lower the old.')
 def _old_only(): return torch.tensor([0., 0, 1])
 
-@person.wrong('Skywalker comes out first: somebody for whom a film cannot be new enough, or who does not care. Star Wars is the older of the two, so let age count in its favour.')
+@person.wrong(
+    'Skywalker comes out first: somebody for whom a film cannot be new enough, or who does not care. '
+    'Star Wars is the older of the two, so let age count in its favour.')
 def _new(): return torch.tensor([.9, .8, -.6])
 
-@person.wrong('Star Wars leads, but Casablanca is last: too much space, too little love of old films. Shift some weight.')
+@person.wrong(
+    'Star Wars leads, but Casablanca is last: too much space, too little love of old films. Shift some weight.')
 def _space(): return torch.tensor([.9, .8, .2])
 
 @person.wrong('Exactly upside down. What if you turn every sign round?')
 def _upside_down(): return torch.tensor([-.4, -.1, -.8])
 
-@person.wrong('Casablanca leads, and Skywalker comes before Star Wars: somebody who dislikes space and does not care for old films. Look at what the two space films differ in.')
+@person.wrong(
+    'Casablanca leads, and Skywalker comes before Star Wars: '
+    'somebody who dislikes space and does not care for old films. Look at what the two space films differ in.')
 def _no_space(): return torch.tensor([-.5, -.5, -.5])
 
 @person.wrong('All three have the same score: a person of zeros agrees with nobody and disagrees with nobody.')
@@ -79,23 +94,28 @@ def batch_scores(
 # %% ../../nbs/masters/02_factors.ipynb #x02-014
 @batch.cases
 def _cases(rng):
-    tables = [torch.tensor(rng.integers(-3, 4, (n, 3))).float() for n in (4, 5)]     # (n_users, n_factors), (n_movies, n_factors)
+    # (n_users, n_factors), (n_movies, n_factors)
+    tables = [torch.tensor(rng.integers(-3, 4, (n, 3))).float() for n in (4, 5)]
     bs = int(rng.choice([2, 4, 6]))
     return *tables,*(torch.tensor(rng.integers(0, 4, bs)) for _ in range(2))
 
 @batch.spec
 def _slow(user_factors, movie_factors, users, movies):
     res = []
-    for u,m in zip(users.tolist(), movies.tolist()):
-        res.append(sum(a*b for a,b in zip(user_factors[u].tolist(), movie_factors[m].tolist())))
+    for u,m in zip(users.tolist(), movies.tolist(), strict=True):
+        res.append(sum(a*b for a,b in zip(user_factors[u].tolist(), movie_factors[m].tolist(), strict=True)))
     return torch.tensor(res)
 
-@batch.wrong('A matrix product gives the score of *every* user of the batch with *every* film of it, (bs, bs). Wanted is each user with the film beside it: (bs,).',
-             seen='https://forums.fast.ai/t/lesson-5-dotproduct/9772')
+# %% ../../nbs/masters/02_factors.ipynb #x02-014b
+@batch.wrong(
+    'A matrix product gives the score of *every* user of the batch with *every* film of it, (bs, bs). '
+    'Wanted is each user with the film beside it: (bs,).',
+    seen='https://forums.fast.ai/t/lesson-5-dotproduct/9772')
 def _matrix(user_factors, movie_factors, users, movies): return user_factors[users] @ movie_factors[movies].T
 
 @batch.wrong('You added up over the batch: one number a factor. Add up over the factors: one number a pair.')
-def _over_batch(user_factors, movie_factors, users, movies): return (user_factors[users] * movie_factors[movies]).sum(dim=0)
+def _over_batch(user_factors, movie_factors, users, movies):
+    return (user_factors[users] * movie_factors[movies]).sum(dim=0)
 
 @batch.wrong('The products are right; they have not been added up yet.')
 def _products(user_factors, movie_factors, users, movies): return user_factors[users] * movie_factors[movies]
@@ -106,25 +126,36 @@ def _mean(user_factors, movie_factors, users, movies): return (user_factors[user
 @batch.wrong('One number for the whole batch: the sum ran over both axes. Name the axis.')
 def _all(user_factors, movie_factors, users, movies): return (user_factors[users] * movie_factors[movies]).sum()
 
-@batch.wrong('The numbers are right, but they stand in a column, (bs, 1). Set against stars of shape (bs,), a column is stretched to (bs, bs) without an error.')
-def _column(user_factors, movie_factors, users, movies): return (user_factors[users] * movie_factors[movies]).sum(dim=1, keepdim=True)
+@batch.wrong(
+    'The numbers are right, but they stand in a column, (bs, 1). '
+    'Set against stars of shape (bs,), a column is stretched to (bs, bs) without an error.')
+def _column(user_factors, movie_factors, users, movies):
+    return (user_factors[users] * movie_factors[movies]).sum(dim=1, keepdim=True)
 
-@batch.wrong('`torch.dot` takes two vectors, and these are two tables with a row for each pair. Write the dot product out: multiply, then add up.')
+@batch.wrong(
+    '`torch.dot` takes two vectors, and these are two tables with a row for each pair. '
+    'Write the dot product out: multiply, then add up.')
 def _torch_dot(user_factors, movie_factors, users, movies): return torch.dot(user_factors[users], movie_factors[movies])
 
 @batch.wrong('These rows belong to others: the numbers of users and of films have changed places.')
-def _swapped(user_factors, movie_factors, users, movies): return (user_factors[movies] * movie_factors[users]).sum(dim=1)
+def _swapped(user_factors, movie_factors, users, movies):
+    return (user_factors[movies] * movie_factors[users]).sum(dim=1)
 
 @batch.wrong('This is the cosine, which leaves the lengths out. How strong a taste is should count here.')
-def _cosine(user_factors, movie_factors, users, movies): return F.cosine_similarity(user_factors[users], movie_factors[movies], dim=1)
+def _cosine(user_factors, movie_factors, users, movies):
+    return F.cosine_similarity(user_factors[users], movie_factors[movies], dim=1)
 
 # %% ../../nbs/masters/02_factors.ipynb #x02-017
-hot = Exercise('one_hot_batch', chapter='02_factors', title='One-hot, with strangers', level=2, minutes=10, kind=torch.Tensor, picture='matrix',
+hot = Exercise('one_hot_batch', chapter='02_factors', title='One-hot, with strangers', level=2, minutes=10,
+    kind=torch.Tensor, picture='matrix',
     why='A look-up that silently takes the wrong row raises no error; as a product one can see which row it takes.',
     buys="Your look-up has a known gradient, and a stranger gets no opinion instead of somebody else's.",
-    hints=['Cell (row, column) should be 1 where the id of the row equals the number of the column. Which numbers do the columns have?',
-           'Compare every id with every column number at once: a column of ids, `(bs, 1)`, with a row of numbers, `(n,)`. What does a stranger equal?',
-           '`ids[:,None]` is the column of ids and `torch.arange(n)` the row of numbers; `==` gives True and False, and `.float()` makes numbers of them.'])
+    hints=[('Cell (row, column) should be 1 where the id of the row equals the number of the column. '
+            'Which numbers do the columns have?'),
+           ('Compare every id with every column number at once: '
+            'a column of ids, `(bs, 1)`, with a row of numbers, `(n,)`. What does a stranger equal?'),
+           ('`ids[:,None]` is the column of ids and `torch.arange(n)` the row of numbers; '
+            '`==` gives True and False, and `.float()` makes numbers of them.')])
 
 @hot.answer
 def one_hot_batch(
@@ -138,8 +169,9 @@ def one_hot_batch(
 @hot.cases
 def _cases(rng):
     n = int(rng.integers(4, 6))
-    ids = [-1, 0, *rng.integers(0, n-1, rng.integers(0, 2))]     # n-1 seldom occurs: the batch does not say how wide the matrix is
-    ids = ids + [ids[-1]]                                        # one occurs twice
+    # n-1 seldom occurs: the batch does not say how wide the matrix is
+    ids = [-1, 0, *rng.integers(0, n-1, rng.integers(0, 2))]
+    ids = ids + [ids[-1]]     # one occurs twice
     if rng.integers(2): ids += [n-1, n-1, 0]
     return torch.tensor(rng.permutation(ids)),n
 
@@ -154,19 +186,26 @@ def _cell_by_cell(ids, n):
 @hot.observe
 def _usable(answer, ids, n):
     res = answer(ids, n)
-    return res @ torch.eye(n) if isinstance(res, torch.Tensor) else res     # unchanged, if it can be multiplied with a table of floats
+    # unchanged, if it can be multiplied with a table of floats
+    return res @ torch.eye(n) if isinstance(res, torch.Tensor) else res
 
-@hot.wrong('`F.one_hot` knows no strangers: -1 is not a place for it. Compare ids with column numbers instead, or treat the strangers by themselves.',
-           seen='https://github.com/pytorch/pytorch/issues/45352')
+# %% ../../nbs/masters/02_factors.ipynb #x02-018b
+@hot.wrong(
+    '`F.one_hot` knows no strangers: -1 is not a place for it. '
+    'Compare ids with column numbers instead, or treat the strangers by themselves.',
+    seen='https://github.com/pytorch/pytorch/issues/45352')
 def _torch_one_hot(ids, n): return F.one_hot(ids, n).float()
 
-@hot.wrong("The stranger has become the last row: in an index, -1 counts from the end. No error, and somebody else's tastes.")
+@hot.wrong(
+    "The stranger has become the last row: in an index, -1 counts from the end. No error, and somebody else's tastes.")
 def _last(ids, n): return torch.eye(n)[ids]
 
 @hot.wrong('The stranger has become row 0, which belongs to somebody (or to `#na#`).')
 def _first(ids, n): return F.one_hot(ids.clamp(min=0), n).float()
 
-@hot.wrong('The strangers are gone, and whoever came after them has moved up: the rows no longer belong to the ids beside them.')
+@hot.wrong(
+    'The strangers are gone, and whoever came after them has moved up: '
+    'the rows no longer belong to the ids beside them.')
 def _dropped(ids, n): return F.one_hot(ids[ids >= 0], n).float()
 
 @hot.wrong('One place too far: the 1 of id 0 belongs in the first column. Rows of a table are counted from 0.',
@@ -182,5 +221,7 @@ def _bool(ids, n): return ids[:,None] == torch.arange(n)
 @hot.wrong('This counts how often each id occurs, in one row for the whole batch. Each id gets a row of its own.')
 def _counts(ids, n): return torch.bincount(ids[ids >= 0], minlength=n).float()
 
-@hot.wrong('The numbers are right, but they stand in a list or an array. Wanted is a tensor: a product with a table needs one.')
+@hot.wrong(
+    'The numbers are right, but they stand in a list or an array. '
+    'Wanted is a tensor: a product with a table needs one.')
 def _no_tensor(ids, n): return one_hot_batch(ids, n).tolist()

@@ -1,4 +1,4 @@
-"""By the end, you have written both things that are called weight decay for an optimizer with a memory, you have seen which of the two ends where ridge regression does, and you can say how strong a decay is without training anything.
+"""By the end, you have written both kinds of weight decay with momentum, and you can say how strong a decay is.
 
 Docs: https://your_name.github.io/collab_nb/masters/weight_decay.html.md"""
 
@@ -13,11 +13,13 @@ import torch
 from ..checks import Exercise
 
 # %% ../../nbs/masters/05_weight_decay.ipynb #x05-007
-decoupled = Exercise('decoupled_step', chapter='05_weight_decay', title='Decay beside the memory', level=1, minutes=6, kind=torch.Tensor,
+decoupled = Exercise('decoupled_step', chapter='05_weight_decay', title='Decay beside the memory', level=1, minutes=6,
+    kind=torch.Tensor,
     why='This is what fastai does unless told otherwise, and what the W in AdamW stands for.',
     buys='You have the decay that fastai uses by default; the next exercise shows what it is not.',
     hints=['Two lines: first the new velocity, then the new weights. The velocity knows nothing of `wd`.',
-           'The share `lr*wd` is lost by the weight as it was before the step; what the step itself adds is not shrunk.',
+           ('The share `lr*wd` is lost by the weight as it was before the step; '
+            'what the step itself adds is not shrunk.'),
            'Shrunk, a weight is `(1-lr*wd)*p`. Take `lr` times the new velocity from that.'],
     parts=['The new weights', 'The new velocity'])
 
@@ -37,43 +39,58 @@ def decoupled_step(
 # %% ../../nbs/masters/05_weight_decay.ipynb #x05-008
 def _step_case(rng):
     p,grad,velocity = (torch.tensor(rng.normal(size=3).round(1) + .05, dtype=torch.float32) for _ in range(3))
-    return p,grad,velocity,float(rng.choice([.1, .2, .5])),float(rng.choice([.5, .8, .9])),float(rng.choice([.3, .6, 1.5]))
+    lr,mom,wd = (float(rng.choice(values)) for values in ([.1, .2, .5], [.5, .8, .9], [.3, .6, 1.5]))
+    return p,grad,velocity,lr,mom,wd
 
 decoupled.cases(_step_case)
 
 @decoupled.spec
 def _slow_decoupled(p, grad, velocity, lr, mom, wd):
     ps,vs = [],[]
-    for weight,slope,v in zip(p.tolist(), grad.tolist(), velocity.tolist()):
+    for weight,slope,v in zip(p.tolist(), grad.tolist(), velocity.tolist(), strict=True):
         v = mom*v + slope
         lost = lr*wd*weight
         ps.append(weight - lost - lr*v)
         vs.append(v)
     return torch.tensor(ps),torch.tensor(vs)
 
-@decoupled.wrong('Your weights are right after this step, and yet this is L2: the decay sits in your velocity, so the momentum repeats it in each step to come. Keep it out of the memory.')
+# %% ../../nbs/masters/05_weight_decay.ipynb #x05-008b
+@decoupled.wrong(
+    'Your weights are right after this step, and yet this is L2: '
+    'the decay sits in your velocity, so the momentum repeats it in each step to come. Keep it out of the memory.')
 def _l2_instead(p, grad, velocity, lr, mom, wd):
     velocity = mom*velocity + grad + wd*p
     return p - lr*velocity, velocity
 
-@decoupled.wrong('You shrink by `wd` alone. The decay is a part of the step: with a smaller learning rate it has to be smaller, too.', seen='https://github.com/pytorch/pytorch/pull/4429')
+@decoupled.wrong(
+    'You shrink by `wd` alone. The decay is a part of the step: '
+    'with a smaller learning rate it has to be smaller, too.',
+    seen='https://github.com/pytorch/pytorch/pull/4429')
 def _without_lr(p, grad, velocity, lr, mom, wd):
     velocity = mom*velocity + grad
     return (1-wd)*p - lr*velocity, velocity
 
-@decoupled.wrong('You shrink what has already moved, so the step of the gradient is shrunk as well. What is lost is a share of the weight as it was before.', seen='https://github.com/bitsandbytes-foundation/bitsandbytes/pull/2040')
+@decoupled.wrong(
+    'You shrink what has already moved, so the step of the gradient is shrunk as well. '
+    'What is lost is a share of the weight as it was before.',
+    seen='https://github.com/bitsandbytes-foundation/bitsandbytes/pull/2040')
 def _after_the_step(p, grad, velocity, lr, mom, wd):
     velocity = mom*velocity + grad
     return (1-lr*wd)*(p - lr*velocity), velocity
 
-@decoupled.wrong('The weight goes against the velocity of the step before, so the new gradient comes one step late. Renew the velocity first.')
+@decoupled.wrong(
+    'The weight goes against the velocity of the step before, so the new gradient comes one step late. '
+    'Renew the velocity first.')
 def _old_velocity(p, grad, velocity, lr, mom, wd): return (1-lr*wd)*p - lr*velocity, mom*velocity + grad
 
-@decoupled.wrong('You keep a velocity, and then step along the gradient alone. The weight moves along what is remembered.')
+@decoupled.wrong(
+    'You keep a velocity, and then step along the gradient alone. The weight moves along what is remembered.')
 def _gradient_alone(p, grad, velocity, lr, mom, wd): return (1-lr*wd)*p - lr*grad, mom*velocity + grad
 
-@decoupled.wrong('Both are right, but they stand in lists or arrays. Wanted are tensors: the next step begins with them.')
-def _no_tensors(p, grad, velocity, lr, mom, wd): return tuple(x.tolist() for x in decoupled_step(p, grad, velocity, lr, mom, wd))
+@decoupled.wrong(
+    'Both are right, but they stand in lists or arrays. Wanted are tensors: the next step begins with them.')
+def _no_tensors(p, grad, velocity, lr, mom, wd):
+    return tuple(x.tolist() for x in decoupled_step(p, grad, velocity, lr, mom, wd))
 
 # %% ../../nbs/masters/05_weight_decay.ipynb #x05-011
 l2 = Exercise('l2_step', chapter='05_weight_decay', title='L2 that is none', level=2, minutes=7, kind=torch.Tensor,
@@ -81,7 +98,8 @@ l2 = Exercise('l2_step', chapter='05_weight_decay', title='L2 that is none', lev
     buys='You can tell the two apart in anybody\'s code: L2 goes through the memory, decoupled decay past it.',
     hints=['Follow `wd` through the given code: does it ever reach `velocity`?',
            'The gradient of loss and penalty together is `grad + wd*p`. Use that wherever a gradient is asked for.',
-           '`velocity` becomes `mom*velocity` plus this whole gradient; the weights then go against `velocity`, and nothing else.'],
+           ('`velocity` becomes `mom*velocity` plus this whole gradient; '
+            'the weights then go against `velocity`, and nothing else.')],
     parts=['The new weights', 'The new velocity'],
     blank='''
 def l2_step(
@@ -117,45 +135,60 @@ l2.cases(_step_case)
 def _slow_l2(p, grad, velocity, lr, mom, wd):
     "The gradient of loss and penalty from autograd, then a step of PyTorch's own kind"
     w = p.clone().requires_grad_()
-    loss = sum(g*x for g,x in zip(grad, w)) + wd/2*sum(x**2 for x in w)     # a loss whose gradient is `grad`, and the penalty
+    # a loss whose gradient is `grad`, and the penalty
+    loss = sum(g*x for g,x in zip(grad, w, strict=True)) + wd/2*sum(x**2 for x in w)
     loss.backward()
-    velocity = torch.stack([mom*v + g for v,g in zip(velocity, w.grad)])
-    return torch.stack([x - lr*v for x,v in zip(p, velocity)]),velocity
+    velocity = torch.stack([mom*v + g for v,g in zip(velocity, w.grad, strict=True)])
+    return torch.stack([x - lr*v for x,v in zip(p, velocity, strict=True)]),velocity
 
-@l2.wrong('This is the given code in other words: the weights are right after this step, but the velocity has not heard of the penalty, so it is decoupled decay. What belongs to the loss belongs to its gradient.')
+# %% ../../nbs/masters/05_weight_decay.ipynb #x05-012b
+@l2.wrong(
+    'This is the given code in other words: the weights are right after this step, but the velocity has '
+    'not heard of the penalty, so it is decoupled decay. What belongs to the loss belongs to its gradient.')
 def _beside_the_memory(p, grad, velocity, lr, mom, wd):
     velocity = mom*velocity + grad
     return p - lr*(velocity + wd*p), velocity
 
-@l2.wrong('The penalty is there twice: in the memory, where it belongs, and beside it as before. Take the second one away.')
+@l2.wrong(
+    'The penalty is there twice: in the memory, where it belongs, and beside it as before. Take the second one away.')
 def _twice(p, grad, velocity, lr, mom, wd):
     velocity = mom*velocity + grad + wd*p
     return p - lr*(velocity + wd*p), velocity
 
-@l2.wrong('Your penalty is `wd` times the sum of squares, whose gradient is `2*wd*p`. With the half in front, as here and in PyTorch, the 2 is gone.')
+@l2.wrong(
+    'Your penalty is `wd` times the sum of squares, whose gradient is `2*wd*p`. '
+    'With the half in front, as here and in PyTorch, the 2 is gone.')
 def _without_the_half(p, grad, velocity, lr, mom, wd):
     velocity = mom*velocity + grad + 2*wd*p
     return p - lr*velocity, velocity
 
-@l2.wrong('You add the squared weights to the gradient. The squares stand in the loss; the gradient has their slope.', seen='https://github.com/pytorch/pytorch/pull/3740')
+@l2.wrong(
+    'You add the squared weights to the gradient. The squares stand in the loss; the gradient has their slope.',
+    seen='https://github.com/pytorch/pytorch/pull/3740')
 def _squares(p, grad, velocity, lr, mom, wd):
     velocity = mom*velocity + grad + wd*p**2
     return p - lr*velocity, velocity
 
-@l2.wrong('`lr` comes in twice for the penalty: once in the velocity and once in the step. In the memory stands the gradient itself.')
+@l2.wrong(
+    '`lr` comes in twice for the penalty: once in the velocity and once in the step. '
+    'In the memory stands the gradient itself.')
 def _lr_twice(p, grad, velocity, lr, mom, wd):
     velocity = mom*velocity + grad + lr*wd*p
     return p - lr*velocity, velocity
 
 @l2.wrong('Both are right, but they stand in lists or arrays. Wanted are tensors: the next step begins with them.')
-def _no_tensors(p, grad, velocity, lr, mom, wd): return tuple(x.tolist() for x in l2_step(p, grad, velocity, lr, mom, wd))
+def _no_tensors(p, grad, velocity, lr, mom, wd):
+    return tuple(x.tolist() for x in l2_step(p, grad, velocity, lr, mom, wd))
 
 # %% ../../nbs/masters/05_weight_decay.ipynb #x05-017
-shrink = Exercise('wd_that_leaves', chapter='05_weight_decay', title='What a film loses that nobody rates', level=2, minutes=6,
-    why='A decay is neither strong nor weak by itself: that depends on the learning rate and on how many steps there are.',
+shrink = Exercise('wd_that_leaves', chapter='05_weight_decay', title='What a film loses that nobody rates',
+    level=2, minutes=6,
+    why='A decay is neither strong nor weak by itself: '
+        'that depends on the learning rate and on how many steps there are.',
     buys='You can carry a decay over to another batch size or another number of epochs, at least as a first guess.',
     hints=['Write down what is left after one step, two steps, three steps. It is a power.',
-           'What is left is `(1 - lr*wd)**n_steps`. Set that equal to `left`, and undo the operations one after another, the last one first.',
+           ('What is left is `(1 - lr*wd)**n_steps`. Set that equal to `left`, '
+            'and undo the operations one after another, the last one first.'),
            'The `n_steps`-th root of `left` is `left**(1/n_steps)`; it equals `1 - lr*wd`.'])
 
 @shrink.answer
@@ -169,29 +202,38 @@ def wd_that_leaves(
 
 # %% ../../nbs/masters/05_weight_decay.ipynb #x05-018
 @shrink.cases
-def _shrink_case(rng): return float(rng.choice([.1, .3, .6, .9])),int(rng.integers(1, 6)),float(rng.choice([.05, .1, .2, .5]))
+def _shrink_case(rng):
+    return float(rng.choice([.1, .3, .6, .9])),int(rng.integers(1, 6)),float(rng.choice([.05, .1, .2, .5]))
 
 @shrink.spec
 def _search(left, n_steps, lr):
     "Try a decay, let it act, and halve the range in which the right one must lie"
     low,high = 0,1/lr
     for _ in range(50):
-        wd,weight = (low+high)/2,1.
+        wd = (low+high)/2
+        weight = 1.
         for _ in range(n_steps): weight -= lr*wd*weight
         low,high = (wd, high) if weight > left else (low, wd)
     return wd
 
-@shrink.wrong('You let each step take the same amount. It takes a share of what is left, so the amounts get smaller, as with interest.')
+# %% ../../nbs/masters/05_weight_decay.ipynb #x05-018b
+@shrink.wrong(
+    'You let each step take the same amount. It takes a share of what is left, '
+    'so the amounts get smaller, as with interest.')
 def _equal_amounts(left, n_steps, lr): return (1-left)/(n_steps*lr)
 
 @shrink.wrong('That is what a step takes: `lr*wd`. You were asked for `wd` alone.')
 def _share_of_a_step(left, n_steps, lr): return 1 - left**(1/n_steps)
 
-@shrink.wrong('Upside down: you raise `left` to the power of the steps. It is the share of a single step that is raised, and `left` is what comes out.')
+@shrink.wrong(
+    'Upside down: you raise `left` to the power of the steps. '
+    'It is the share of a single step that is raised, and `left` is what comes out.')
 def _power_for_root(left, n_steps, lr): return (1 - left**n_steps)/lr
 
 @shrink.wrong('The root is right, but it is what a step leaves. The decay is what it takes.')
 def _left_for_lost(left, n_steps, lr): return left**(1/n_steps)/lr
 
-@shrink.wrong('Nearly: with a logarithm you let the weight melt without pause, which agrees where `lr*wd` is tiny. Here it shrinks in whole steps, and the share of a step is a root.')
+@shrink.wrong(
+    'Nearly: with a logarithm you let the weight melt without pause, which agrees where `lr*wd` is tiny. '
+    'Here it shrinks in whole steps, and the share of a step is a root.')
 def _melting(left, n_steps, lr): return -np.log(left)/(n_steps*lr)
