@@ -9,15 +9,19 @@ __all__ = []
 import numpy as np
 import torch
 from torch import nn
-from ..checks import Exercise,_difference
+from ..checks import Exercise,difference
 
 # %% ../../nbs/masters/04_bias.ipynb #x04-007
 repair = Exercise('BiasModel', chapter='04_bias', title='Three faults, three places to look', level=2, minutes=12,
     why='A definition is not a test: what was never run is wrong in more places than one.',
-    buys='Run one batch, assert its shape, compare one rating done by hand: you have used all three nets, and each caught what the others let through.',
-    hints=['Run `by_hand(BiasModel)`: one of the four tables is asked for a code that it does not have. What stands in its brackets, a column of `x`?',
-           'What shape comes out, and what shape have the targets? The sum has to be a column while the biases are added, and a row when it leaves.',
-           'Column 0 of `x` is the users, column 1 the films. Read each of the four look-ups aloud; then end with `.squeeze(1)`.'],
+    buys='Run one batch, assert its shape, compare one rating done by hand: '
+         'you have used all three nets, and each caught what the others let through.',
+    hints=[('Run `by_hand(BiasModel)`: one of the four tables is asked for a code that it does not have. '
+            'What stands in its brackets, a column of `x`?'),
+           ('What shape comes out, and what shape have the targets? '
+            'The sum has to be a column while the biases are added, and a row when it leaves.'),
+           ('Column 0 of `x` is the users, column 1 the films. '
+            'Read each of the four look-ups aloud; then end with `.squeeze(1)`.')],
     blank='''
 class BiasModel(nn.Module):
     "A dot product with a bias for each user and each film: codes (bs, 2) in, ratings (bs,) out. Three faults!"
@@ -54,9 +58,11 @@ class BiasModel(nn.Module):
 # %% ../../nbs/masters/04_bias.ipynb #x04-008
 @repair.cases
 def _weights_and_pairs(rng):
-    bs,n_users,n_movies = int(rng.choice([1, 2, 4])),3,5
+    bs = int(rng.choice([1, 2, 4]))
+    n_users,n_movies = 3,5
     def table(rows, columns): return torch.tensor(rng.integers(-10, 11, (rows, columns))/10, dtype=torch.float)
-    films = rng.integers(*[(0, n_users), (n_users, n_movies)][rng.integers(2)], bs)               # some batches have films with codes that no user has
+    # some batches have films with codes that no user has
+    films = rng.integers(*[(0, n_users), (n_users, n_movies)][rng.integers(2)], bs)
     x = np.stack([rng.integers(0, n_users, bs), films], axis=1)
     y_range = [[0, 5.5], [1, 5], [-1, 6]][rng.integers(3)]
     return torch.tensor(x),table(n_users, 2),table(n_users, 1),table(n_movies, 2),table(n_movies, 1),y_range
@@ -64,8 +70,12 @@ def _weights_and_pairs(rng):
 @repair.observe
 def _ratings(answer, x, user_factors, user_bias, movie_factors, movie_bias, y_range):
     model = answer(len(user_factors), *movie_factors.shape, y_range)     # n_movies, n_factors
-    for name,w in {'user_factors': user_factors, 'user_bias': user_bias, 'movie_factors': movie_factors, 'movie_bias': movie_bias}.items():
-        if not hasattr(model, name): return type(f'model without `{name}`', (str,), {})(f'keep {name}, by which the check sets the table')     # what it calls itself in the verdict
+    weights = {'user_factors': user_factors, 'user_bias': user_bias,
+               'movie_factors': movie_factors, 'movie_bias': movie_bias}
+    for name,w in weights.items():
+        if not hasattr(model, name):
+            without = type(f'model without `{name}`', (str,), {})     # what it calls itself in the verdict
+            return without(f'keep {name}, by which the check sets the table')
         with torch.no_grad(): getattr(model, name).weight.copy_(w)
     return model(x).detach()
 
@@ -75,25 +85,36 @@ def _pair_by_pair(x, user_factors, user_bias, movie_factors, movie_bias, y_range
     ratings = []
     for user,movie in x.tolist():
         total = user_bias[user].item() + movie_bias[movie].item()
-        for a,b in zip(user_factors[user].tolist(), movie_factors[movie].tolist()): total += a*b
+        for a,b in zip(user_factors[user].tolist(), movie_factors[movie].tolist(), strict=True): total += a*b
         ratings.append(lo + (hi-lo)/(1 + np.exp(-total)))
     return torch.tensor(ratings)
 
+# %% ../../nbs/masters/04_bias.ipynb #x04-008b
 def _squeeze(model, res): return model.y_range[0] + (model.y_range[1]-model.y_range[0])*torch.sigmoid(res)
 def _product(model, x, **kwargs): return (model.user_factors(x[:,0]) * model.movie_factors(x[:,1])).sum(dim=1, **kwargs)
 def _biases(model, x, column=1): return model.user_bias(x[:,0]) + model.movie_bias(x[:,column])
 
-@repair.wrong('The fault that stops a batch is left: `x[0]` is the first pair, a user *and* a film. What are the users of all pairs?')
+@repair.wrong(
+    'The fault that stops a batch is left: `x[0]` is the first pair, a user *and* a film. '
+    'What are the users of all pairs?')
 class _FirstPair(BiasModel):
-    def forward(self, x): return _squeeze(self, (_product(self, x, keepdim=True) + self.user_bias(x[0]) + self.movie_bias(x[:,1])).squeeze(1))
+    def forward(self, x):
+        res = _product(self, x, keepdim=True) + self.user_bias(x[0]) + self.movie_bias(x[:,1])
+        return _squeeze(self, res.squeeze(1))
 
-@repair.wrong('You have mended the shape. The fault that stops a batch is left, `x[0]`, and it hides another one: when a batch goes through, do one rating by hand.')
+@repair.wrong(
+    'You have mended the shape. The fault that stops a batch is left, `x[0]`, and it hides another one: '
+    'when a batch goes through, do one rating by hand.')
 class _FirstPairToo(BiasModel):
-    def forward(self, x): return _squeeze(self, (_product(self, x, keepdim=True) + self.user_bias(x[0]) + self.movie_bias(x[:,0])).squeeze(1))
+    def forward(self, x):
+        res = _product(self, x, keepdim=True) + self.user_bias(x[0]) + self.movie_bias(x[:,0])
+        return _squeeze(self, res.squeeze(1))
 
 @repair.wrong('A table was asked for a code that it does not have: are users looked up with the films\' column?')
 class _FilmsCodes(BiasModel):
-    def forward(self, x): return _squeeze(self, (_product(self, x, keepdim=True) + self.user_bias(x[:,1]) + self.movie_bias(x[:,1])).squeeze(1))
+    def forward(self, x):
+        res = _product(self, x, keepdim=True) + self.user_bias(x[:,1]) + self.movie_bias(x[:,1])
+        return _squeeze(self, res.squeeze(1))
 
 @repair.wrong('The check sets the tables by name and finds no `user_factors`. Keep the four names.')
 class _Renamed(nn.Module):
@@ -101,27 +122,41 @@ class _Renamed(nn.Module):
         super().__init__()
         self.users,self.movies = nn.Embedding(n_users, n_factors),nn.Embedding(n_movies, n_factors)
 
-@repair.wrong('It runs; the fault that stops it is mended. Two are left. The shape shows one; for the other, do one rating by hand.')
+@repair.wrong(
+    'It runs; the fault that stops it is mended. Two are left. '
+    'The shape shows one; for the other, do one rating by hand.')
 class _TwoLeft(BiasModel):
     def forward(self, x): return _squeeze(self, _product(self, x, keepdim=True) + _biases(self, x, column=0))
 
-@repair.wrong('The shape is right, and the numbers are not. Do one rating by hand, and compare: `by_hand(BiasModel)` runs the example of this page.')
+# %% ../../nbs/masters/04_bias.ipynb #x04-008c
+@repair.wrong(
+    'The shape is right, and the numbers are not. '
+    'Do one rating by hand, and compare: `by_hand(BiasModel)` runs the example of this page.')
 class _UsersCodes(BiasModel):
-    def forward(self, x): return _squeeze(self, (_product(self, x, keepdim=True) + _biases(self, x, column=0)).squeeze(1))
+    def forward(self, x):
+        return _squeeze(self, (_product(self, x, keepdim=True) + _biases(self, x, column=0)).squeeze(1))
 
-@repair.wrong('The numbers are right, but stand in a column, (bs, 1). Targets are a row, (bs,): what you return has to be one, too.')
+@repair.wrong(
+    'The numbers are right, but stand in a column, (bs, 1). '
+    'Targets are a row, (bs,): what you return has to be one, too.')
 class _Column(BiasModel):
     def forward(self, x): return _squeeze(self, _product(self, x, keepdim=True) + _biases(self, x))
 
-@repair.wrong('Without `keepdim` the sum is a row, (bs,), the biases are columns, and a row plus a column is a square: everybody gets the biases of everybody. Leave it in, and make a row of the column at the end.')
+@repair.wrong(
+    'Without `keepdim` the sum is a row, (bs,), the biases are columns, and a row plus a column is a square: '
+    'everybody gets the biases of everybody. Leave it in, and make a row of the column at the end.')
 class _Square(BiasModel):
     def forward(self, x): return _squeeze(self, _product(self, x) + _biases(self, x))
 
-@repair.wrong('Without `keepdim` the sum is a row, and a row plus a column is a square, (bs, bs): it was no fault, so put it back. And one fault still waits behind it.')
+@repair.wrong(
+    'Without `keepdim` the sum is a row, and a row plus a column is a square, (bs, bs): '
+    'it was no fault, so put it back. And one fault still waits behind it.')
 class _SquareToo(BiasModel):
     def forward(self, x): return _squeeze(self, _product(self, x) + _biases(self, x, column=0))
 
-@repair.wrong('The biases were added after the squeeze, so that a rating can leave the range. They belong inside it, beside the dot product.')
+@repair.wrong(
+    'The biases were added after the squeeze, so that a rating can leave the range. '
+    'They belong inside it, beside the dot product.')
 class _Outside(BiasModel):
     def forward(self, x): return _squeeze(self, _product(self, x)) + _biases(self, x).squeeze(1)
 
@@ -129,18 +164,23 @@ class _Outside(BiasModel):
 class _NoBias(BiasModel):
     def forward(self, x): return _squeeze(self, _product(self, x))
 
-@repair.wrong('Right, until a batch holds a single pair: `squeeze()` without a dimension takes that one away as well. Say which dimension is to go.',
+@repair.wrong(
+    'Right, until a batch holds a single pair: `squeeze()` without a dimension takes that one away as well. '
+    'Say which dimension is to go.',
     seen='https://github.com/NVIDIA/tacotron2/pull/303')
 class _SqueezeAll(BiasModel):
     def forward(self, x): return _squeeze(self, (_product(self, x, keepdim=True) + _biases(self, x)).squeeze())
 
 # %% ../../nbs/masters/04_bias.ipynb #x04-011
 paired = Exercise('paired_mse', chapter='04_bias', title='A loss that cannot be fooled', level=1, minutes=8,
-    why='A wrong shape in a loss is not an error: it trains, it falls, and it teaches the model to give everybody the mean.',
+    why='A wrong shape in a loss is not an error: it trains, it falls, '
+        'and it teaches the model to give everybody the mean.',
     buys='This guard costs two lines; put it into your loss, and a square can never pass for a row again.',
     hints=['Whatever shape the two have, first lay each of them out as a row; tensors have a method for that.',
-           'A row of 1 and a row of 4 can still be stretched. Compare their lengths, and `raise ValueError(...)` where they differ.',
-           '`preds,targs = preds.flatten(),targs.flatten()`, then the check of the lengths, then the mean of the squared differences.'])
+           ('A row of 1 and a row of 4 can still be stretched. '
+            'Compare their lengths, and `raise ValueError(...)` where they differ.'),
+           ('`preds,targs = preds.flatten(),targs.flatten()`, then the check of the lengths, '
+            'then the mean of the squared differences.')])
 
 @paired.answer
 def paired_mse(
@@ -160,7 +200,7 @@ def _rows_and_columns(rng):
     if rng.random() < .5: preds = preds[:,None]
     if rng.random() < .5: targs = targs[:,None]
     odd = rng.integers(6)
-    if odd == 0: preds = preds[:1]                                                      # one prediction for all
+    if odd == 0: preds = preds[:1]                                                        # one prediction for all
     if odd == 1: targs = targs[:1]
     if odd == 2: preds = torch.tensor(rng.integers(0, 11, (n, n))/2, dtype=torch.float)   # a model without keepdim
     return preds,targs
@@ -171,25 +211,32 @@ def _or_refused(answer, preds, targs):
     try: res = answer(preds.requires_grad_(), targs)
     except (ValueError, AssertionError) as e: return f'{type(e).__name__}, raised'
     if isinstance(res, Exception): return f'{type(res).__name__}, returned'
-    cut = _difference(res, want) is None and not (isinstance(res, torch.Tensor) and res.requires_grad)
-    return type(type(res).__name__, (str,), {})('the right number, from which no gradient leads back') if cut else res     # calls itself what it is
+    cut = difference(res, want) is None and not (isinstance(res, torch.Tensor) and res.requires_grad)
+    if not cut: return res
+    named = type(type(res).__name__, (str,), {})     # calls itself what it is
+    return named('the right number, from which no gradient leads back')
 
 @paired.spec
 def _one_after_another(preds, targs):
     ps,ts = preds.numpy().ravel().tolist(),targs.numpy().ravel().tolist()
     if len(ps) > len(ts) or len(ps) < len(ts): return 'ValueError, raised'
     total = 0.
-    for p,t in zip(ps, ts): total += (p-t)*(p-t)
+    for p,t in zip(ps, ts, strict=True): total += (p-t)*(p-t)
     return total/len(ps)
 
-@paired.wrong('A column met a row: each prediction was compared with each target, and the mean was taken over the square.',
+# %% ../../nbs/masters/04_bias.ipynb #x04-012b
+@paired.wrong(
+    'A column met a row: each prediction was compared with each target, and the mean was taken over the square.',
     seen='https://github.com/fastai/fastai/issues/1863')
 def _stretched(preds, targs): return ((preds - targs)**2).mean()
 
-@paired.wrong('Right for pairs. But a single prediction is still stretched over all targets: compare how many there are before you subtract.')
+@paired.wrong(
+    'Right for pairs. But a single prediction is still stretched over all targets: '
+    'compare how many there are before you subtract.')
 def _not_counted(preds, targs): return ((preds.flatten() - targs.flatten())**2).mean()
 
-@paired.wrong('You refuse too much: a row and a column of equally many numbers are pairs, and only need to be laid out alike.')
+@paired.wrong(
+    'You refuse too much: a row and a column of equally many numbers are pairs, and only need to be laid out alike.')
 def _strict(preds, targs):
     if preds.shape != targs.shape: raise ValueError('the shapes differ')
     return ((preds - targs)**2).mean()
@@ -199,22 +246,30 @@ def _returned(preds, targs):
     if preds.numel() != targs.numel(): return ValueError('not one target for each prediction')
     return ((preds.flatten() - targs.flatten())**2).mean()
 
-@paired.wrong('It refuses the right things, in another way than agreed: an `assert` raises an `AssertionError`, and Python can be told to skip it. `raise ValueError(...)`.')
+@paired.wrong(
+    'It refuses the right things, in another way than agreed: '
+    'an `assert` raises an `AssertionError`, and Python can be told to skip it. `raise ValueError(...)`.')
 def _asserted(preds, targs):
     assert preds.numel() == targs.numel()
     return ((preds.flatten() - targs.flatten())**2).mean()
 
-@paired.wrong('Each pair is right; they were added up, and the mean is wanted: otherwise a large batch weighs more than a small one.')
+@paired.wrong(
+    'Each pair is right; they were added up, and the mean is wanted: '
+    'otherwise a large batch weighs more than a small one.')
 def _sum(preds, targs):
     if preds.numel() != targs.numel(): raise ValueError('not one target for each prediction')
     return ((preds.flatten() - targs.flatten())**2).sum()
 
-@paired.wrong('`zip` stops at the shorter of the two and says nothing: predictions without a target, or targets without a prediction, are left out silently.')
+@paired.wrong(
+    '`zip` stops at the shorter of the two and says nothing: '
+    'predictions without a target, or targets without a prediction, are left out silently.')
 def _shorter(preds, targs):
-    pairs = list(zip(preds.flatten(), targs.flatten()))
+    pairs = list(zip(preds.flatten(), targs.flatten(), strict=False))
     return sum((p-t)**2 for p,t in pairs)/len(pairs)
 
-@paired.wrong('The number is right, but no gradient leads back from it, so that nothing can be trained with it. A loss stays a tensor: no `.item()`, no `.detach()`.')
+@paired.wrong(
+    'The number is right, but no gradient leads back from it, so that nothing can be trained with it. '
+    'A loss stays a tensor: no `.item()`, no `.detach()`.')
 def _no_gradient(preds, targs): return paired_mse(preds, targs).item()
 
 @paired.wrong('numpy knows no gradients, so a loss that is computed there can train nothing. Stay with tensors.')
@@ -224,9 +279,12 @@ def _numpy(preds, targs): return paired_mse(torch.tensor(preds.numpy()), targs)
 best = Exercise('best_bias', chapter='04_bias', title='The best bias', level=3, minutes=15, kind=torch.Tensor,
     why='The chapter found the learned biases close to the damped offsets of the averages; here is the reason.',
     buys='The damped mean was a bias under weight decay all along, and its damping was the decay.',
-    hints=['Half the derivative in `b` is `-sum(rating - rest - b) + wd*b`. Count how often `b` stands in it: once for each rating, and `wd` times.',
-           'So `b` is what is left over, summed over the film, divided by the number of its ratings plus `wd`. Now for all films at once: add up by code.',
-           '`torch.bincount(movies, weights=..., minlength=n_movies)` adds up by code, and without `weights` it counts.'])
+    hints=[('Half the derivative in `b` is `-sum(rating - rest - b) + wd*b`. '
+            'Count how often `b` stands in it: once for each rating, and `wd` times.'),
+           ('So `b` is what is left over, summed over the film, divided by the number of its ratings plus `wd`. '
+            'Now for all films at once: add up by code.'),
+           ('`torch.bincount(movies, weights=..., minlength=n_movies)` adds up by code, '
+            'and without `weights` it counts.')])
 
 @best.answer
 def best_bias(
@@ -237,22 +295,26 @@ def best_bias(
     wd:float, # Weight decay, more than 0
 )->torch.Tensor: # (n_movies,)
     "For each film the bias with the smallest squared error plus `wd` times its square"
-    left = torch.bincount(movies, weights=ratings - rest, minlength=n_movies)     # (n_movies,), summed over each film's ratings
+    # (n_movies,), summed over each film's ratings
+    left = torch.bincount(movies, weights=ratings - rest, minlength=n_movies)
     return left / (torch.bincount(movies, minlength=n_movies) + wd)
 
 # %% ../../nbs/masters/04_bias.ipynb #x04-017
 @best.cases
 def _ratings_and_rest(rng):
-    n,n_movies = int(rng.integers(3, 8)),int(rng.integers(3, 6))
+    n = int(rng.integers(3, 8))
+    n_movies = int(rng.integers(3, 6))
     movies = torch.tensor(rng.integers(0, n_movies - rng.integers(0, 2), n))     # at times, the last film has no rating
-    return movies,torch.tensor(rng.integers(1, 6, n), dtype=torch.float),torch.tensor(rng.integers(10, 51, n)/10, dtype=torch.float),n_movies,float(rng.choice([.5, 1, 3]))
+    ratings = torch.tensor(rng.integers(1, 6, n), dtype=torch.float)
+    rest = torch.tensor(rng.integers(10, 51, n)/10, dtype=torch.float)
+    return movies,ratings,rest,n_movies,float(rng.choice([.5, 1, 3]))
 
 @best.spec
 def _vertex(movies, ratings, rest, n_movies, wd):
     "The sum as it is written, at three places: the vertex of the parabola through them"
     def loss(film, b):
         total = wd*b**2
-        for m,stars,r in zip(movies.tolist(), ratings.tolist(), rest.tolist()):
+        for m,stars,r in zip(movies.tolist(), ratings.tolist(), rest.tolist(), strict=True):
             if m == film: total += (stars - r - b)**2
         return total
     found = []
@@ -261,36 +323,56 @@ def _vertex(movies, ratings, rest, n_movies, wd):
         found.append((below - above)/(2*(below - 2*at + above)))
     return torch.tensor(found)
 
+# %% ../../nbs/masters/04_bias.ipynb #x04-017b
 def _by_code(movies, x, n): return torch.bincount(movies, weights=x, minlength=n)
 
-@best.wrong('These are damped means of the stars themselves. The rest of the model has said most of it already: a bias has to add only what is left over.')
-def _no_rest(movies, ratings, rest, n_movies, wd): return _by_code(movies, ratings, n_movies) / (torch.bincount(movies, minlength=n_movies) + wd)
+@best.wrong(
+    'These are damped means of the stars themselves. '
+    'The rest of the model has said most of it already: a bias has to add only what is left over.')
+def _no_rest(movies, ratings, rest, n_movies, wd):
+    return _by_code(movies, ratings, n_movies) / (torch.bincount(movies, minlength=n_movies) + wd)
 
 @best.wrong('The signs are turned round: a film that got more than the rest expected needs a bias above 0.')
-def _turned(movies, ratings, rest, n_movies, wd): return _by_code(movies, rest - ratings, n_movies) / (torch.bincount(movies, minlength=n_movies) + wd)
+def _turned(movies, ratings, rest, n_movies, wd):
+    return _by_code(movies, rest - ratings, n_movies) / (torch.bincount(movies, minlength=n_movies) + wd)
 
-@best.wrong('That is the plain mean of what is left over, the best bias without a decay. The pull of `wd` is missing below the line.')
-def _no_decay(movies, ratings, rest, n_movies, wd): return _by_code(movies, ratings - rest, n_movies) / torch.bincount(movies, minlength=n_movies).clip(min=1)
+@best.wrong(
+    'That is the plain mean of what is left over, the best bias without a decay. '
+    'The pull of `wd` is missing below the line.')
+def _no_decay(movies, ratings, rest, n_movies, wd):
+    return _by_code(movies, ratings - rest, n_movies) / torch.bincount(movies, minlength=n_movies).clip(min=1)
 
-@best.wrong('That is the plain mean of what is left over, and a mean of nothing is not a number. With the pull of `wd` below the line, a film without a rating gets its `0` by itself.')
-def _mean_of_nothing(movies, ratings, rest, n_movies, wd): return torch.stack([(ratings - rest)[movies == m].mean() for m in range(n_movies)])
+@best.wrong(
+    'That is the plain mean of what is left over, and a mean of nothing is not a number. '
+    'With the pull of `wd` below the line, a film without a rating gets its `0` by itself.')
+def _mean_of_nothing(movies, ratings, rest, n_movies, wd):
+    return torch.stack([(ratings - rest)[movies == m].mean() for m in range(n_movies)])
 
 @best.wrong('You divided by the number of all ratings. Each film has a count of its own.')
-def _all_ratings(movies, ratings, rest, n_movies, wd): return _by_code(movies, ratings - rest, n_movies) / (len(ratings) + wd)
+def _all_ratings(movies, ratings, rest, n_movies, wd):
+    return _by_code(movies, ratings - rest, n_movies) / (len(ratings) + wd)
 
-@best.wrong('`res[movies] += ...` reads, adds and writes once for each code: of a film with several ratings, only one arrives.',
+@best.wrong(
+    '`res[movies] += ...` reads, adds and writes once for each code: of a film with several ratings, only one arrives.',
     seen='https://github.com/pytorch/pytorch/issues/3844')
 def _one_arrives(movies, ratings, rest, n_movies, wd):
     left = torch.zeros(n_movies)
     left[movies] += ratings - rest
     return left / (torch.bincount(movies, minlength=n_movies) + wd)
 
-@best.wrong('The last film has no rating here, and no place in your result: `bincount` ends at the largest code that it has seen, unless it is told a `minlength`.',
+@best.wrong(
+    'The last film has no rating here, and no place in your result: '
+    '`bincount` ends at the largest code that it has seen, unless it is told a `minlength`.',
     seen='https://github.com/pysal/pysal/issues/717')
-def _too_short(movies, ratings, rest, n_movies, wd): return torch.bincount(movies, weights=ratings - rest) / (torch.bincount(movies) + wd)
+def _too_short(movies, ratings, rest, n_movies, wd):
+    return torch.bincount(movies, weights=ratings - rest) / (torch.bincount(movies) + wd)
 
-@best.wrong('`b` is squared below the decay as well as in the errors: both give a factor 2, which goes away. One of yours has stayed.')
-def _two_stayed(movies, ratings, rest, n_movies, wd): return _by_code(movies, ratings - rest, n_movies) / (torch.bincount(movies, minlength=n_movies) + 2*wd)
+@best.wrong(
+    '`b` is squared below the decay as well as in the errors: '
+    'both give a factor 2, which goes away. One of yours has stayed.')
+def _two_stayed(movies, ratings, rest, n_movies, wd):
+    return _by_code(movies, ratings - rest, n_movies) / (torch.bincount(movies, minlength=n_movies) + 2*wd)
 
-@best.wrong('The biases are right, but they stand in a list or an array. Wanted is a tensor, a table as the model keeps it.')
+@best.wrong(
+    'The biases are right, but they stand in a list or an array. Wanted is a tensor, a table as the model keeps it.')
 def _no_tensor(movies, ratings, rest, n_movies, wd): return best_bias(movies, ratings, rest, n_movies, wd).tolist()

@@ -13,11 +13,13 @@ import torch.nn.functional as F
 from ..checks import Exercise
 
 # %% ../../nbs/masters/07_interpret.ipynb #x07-007
-appeal = Exercise('general_appeal', chapter='07_interpret', title='What a film has for everybody', level=1, minutes=5, kind=torch.Tensor,
+appeal = Exercise('general_appeal', chapter='07_interpret', title='What a film has for everybody', level=1, minutes=5,
+    kind=torch.Tensor,
     why='A bias by itself is arbitrary: the model may keep what everybody shares in the factors.',
     buys='Whatever vector somebody takes off all users and gives to the biases, this number does not move.',
     hints=['First find the average user: the mean over the rows of the users who have training ratings.',
-           'Then one product gives the average user\'s dot product with every film at once: `films @ mean_user` is `(n_movies,)`.',
+           ('Then one product gives the average user\'s dot product with every film at once: '
+            '`films @ mean_user` is `(n_movies,)`.'),
            'The bias is `(n_movies, 1)`: take its only column, `bias[:,0]`, before you add it.'])
 
 @appeal.answer
@@ -27,36 +29,46 @@ def general_appeal(
     users:torch.Tensor, # (n_users, n_factors)
     counts:torch.Tensor, # (n_users,) training ratings of each user
 )->torch.Tensor: # (n_movies,)
-    "Each film's dot product with the average user, plus its bias; users without a training rating are left out of the average"
+    """Each film's dot product with the average user, plus its bias;
+    users without a training rating are left out of the average"""
     mean_user = users[counts > 0].mean(0)     # (n_factors,)
     return films @ mean_user + bias[:,0]
 
 # %% ../../nbs/masters/07_interpret.ipynb #x07-008
 @appeal.cases
 def _cases(rng):
-    n_users,d = rng.integers(4, 7),rng.integers(2, 4)
+    n_users = rng.integers(4, 7)
+    d = rng.integers(2, 4)
     n_movies = 5-d
     counts = rng.integers(1, 9, n_users)
     counts[[0, rng.integers(2, n_users)]] = 0     # nobody, and somebody without a training rating
-    table = lambda *shape: torch.tensor(rng.normal(size=shape).round(1), dtype=torch.float)
+    def table(*shape): return torch.tensor(rng.normal(size=shape).round(1), dtype=torch.float)
     return table(n_movies, d),table(n_movies, 1),table(n_users, d),torch.tensor(counts)
 
 @appeal.spec
 def _slow_appeal(films, bias, users, counts):
-    people = [u for u,n in zip(users.tolist(), counts.tolist()) if n]
-    mean = [sum(column)/len(people) for column in zip(*people)]
-    return torch.tensor([sum(a*b for a,b in zip(q, mean)) + b[0] for q,b in zip(films.tolist(), bias.tolist())])
+    people = [u for u,n in zip(users.tolist(), counts.tolist(), strict=True) if n]
+    mean = [sum(column)/len(people) for column in zip(*people, strict=True)]
+    def product(q): return sum(a*b for a,b in zip(q, mean, strict=True))
+    return torch.tensor([product(q) + b[0] for q,b in zip(films.tolist(), bias.tolist(), strict=True)])
 
-@appeal.wrong('That is a table with a row *and* a column for each film: the bias is `(n_movies, 1)`, the product `(n_movies,)`, and adding them pairs every film with every other.')
+# %% ../../nbs/masters/07_interpret.ipynb #x07-008b
+@appeal.wrong(
+    'That is a table with a row *and* a column for each film: '
+    'the bias is `(n_movies, 1)`, the product `(n_movies,)`, and adding them pairs every film with every other.')
 def _broadcast(films, bias, users, counts): return films @ users[counts > 0].mean(0) + bias
 
-@appeal.wrong('You averaged over all rows of `users`, also over those without a single training rating: nobody, and rows that are as random as they began.')
+@appeal.wrong(
+    'You averaged over all rows of `users`, also over those without a single training rating: '
+    'nobody, and rows that are as random as they began.')
 def _everybody(films, bias, users, counts): return films @ users.mean(0) + bias[:,0]
 
 @appeal.wrong('You left out row 0, but there may be other users without a training rating; `counts` tells which.')
 def _not_nobody(films, bias, users, counts): return films @ users[1:].mean(0) + bias[:,0]
 
-@appeal.wrong('That is the bias alone. What all users share may sit in the factors as well: add the dot product with the average user.')
+@appeal.wrong(
+    'That is the bias alone. What all users share may sit in the factors as well: '
+    'add the dot product with the average user.')
 def _bias(films, bias, users, counts): return bias[:,0]
 
 @appeal.wrong('You added the users up. The average user is their mean; a sum grows with the number of users.')
@@ -72,8 +84,10 @@ def _no_tensor(films, bias, users, counts): return general_appeal(films, bias, u
 alike = Exercise('like_these', chapter='07_interpret', title='Films like these', level=2, minutes=10, kind=torch.Tensor,
     why='Most sites begin in this way: pick three films, and here are some like them.',
     buys='Three clicks of somebody who has rated nothing are enough for a first list.',
-    hints=['A cosine is the dot product of two rows that were both brought to length 1; `F.normalize(films, dim=1)` does that for all rows.',
-           'The mean of several dot products is the dot product with the mean: with the rows of length 1, one product gives every film\'s mean cosine.',
+    hints=[('A cosine is the dot product of two rows that were both brought to length 1; '
+            '`F.normalize(films, dim=1)` does that for all rows.'),
+           ('The mean of several dot products is the dot product with the mean: '
+            'with the rows of length 1, one product gives every film\'s mean cosine.'),
            'Give the named films and row 0 the score `-torch.inf`, then `topk(k).indices`.'])
 
 @alike.answer
@@ -91,11 +105,13 @@ def like_these(
 # %% ../../nbs/masters/07_interpret.ipynb #x07-013
 @alike.cases
 def _cases(rng):
-    n,d,gap = rng.integers(7, 10),rng.integers(2, 4),0
-    while gap < .01:                                                                       # no two films so close that rounding decides
-        films = rng.normal(size=(n, d))*rng.uniform(.3, 3, (n, 1))                         # kinds, and lengths of their own
+    n = rng.integers(7, 10)
+    d = rng.integers(2, 4)
+    gap = 0
+    while gap < .01:     # no two films so close that rounding decides
+        films = rng.normal(size=(n, d))*rng.uniform(.3, 3, (n, 1))     # kinds, and lengths of their own
         liked = rng.choice(np.arange(1, n), rng.integers(1, 4), replace=False)
-        films[0] = films[liked[0]]*.9 + .1*rng.normal(size=d)                              # nobody would be a good match
+        films[0] = films[liked[0]]*.9 + .1*rng.normal(size=d)          # nobody would be a good match
         films = films.round(1)+.05
         kind = films/np.linalg.norm(films, axis=1, keepdims=True)
         gap = np.diff(np.sort(np.delete(kind @ kind[liked].mean(0), [0, *liked]))).min()
@@ -109,9 +125,13 @@ def _slow_list(films, liked, k):
     score = {i: sum(cosine(rows[i], rows[j]) for j in liked)/len(liked) for i in others}
     return torch.tensor(sorted(others, key=lambda i: -score[i])[:k])
 
-def _best(scores, hidden, k): return scores.index_fill(0, torch.tensor(hidden, dtype=torch.long), -torch.inf).topk(k).indices
+# %% ../../nbs/masters/07_interpret.ipynb #x07-013b
+def _best(scores, hidden, k):
+    return scores.index_fill(0, torch.tensor(hidden, dtype=torch.long), -torch.inf).topk(k).indices
 
-@alike.wrong('A film that was named stands in your list. Nothing is more like it than itself, so leave out the films of `liked`.')
+@alike.wrong(
+    'A film that was named stands in your list. Nothing is more like it than itself, '
+    'so leave out the films of `liked`.')
 def _itself(films, liked, k):
     kind = F.normalize(films, dim=1)
     return _best(kind @ kind[liked].mean(0), [0], k)
@@ -121,10 +141,15 @@ def _nobody(films, liked, k):
     kind = F.normalize(films, dim=1)
     return _best(kind @ kind[liked].mean(0), liked, k)
 
-@alike.wrong('That is the dot product, in which long rows win: the films that many have rated. A cosine divides by both lengths.', seen='https://github.com/jina-ai/clip-as-service/pull/265')
+@alike.wrong(
+    'That is the dot product, in which long rows win: the films that many have rated. '
+    'A cosine divides by both lengths.',
+    seen='https://github.com/jina-ai/clip-as-service/pull/265')
 def _dot(films, liked, k): return _best(films @ films[liked].mean(0), [0, *liked], k)
 
-@alike.wrong('You averaged the rows as they are, and took the cosine with that mean: a named film with a long row outshouts the others. Bring the rows to length 1 before you average.')
+@alike.wrong(
+    'You averaged the rows as they are, and took the cosine with that mean: '
+    'a named film with a long row outshouts the others. Bring the rows to length 1 before you average.')
 def _loud(films, liked, k): return _best(F.normalize(films, dim=1) @ films[liked].mean(0), [0, *liked], k)
 
 @alike.wrong('Best first: a cosine is high where films are alike. You sorted as if it were a distance.')
@@ -139,7 +164,8 @@ def _first(films, liked, k): return _best(F.normalize(films, dim=1) @ films[like
 def _no_tensor(films, liked, k): return like_these(films, liked, k).tolist()
 
 # %% ../../nbs/masters/07_interpret.ipynb #x07-017
-stretching = Exercise('stretch', chapter='07_interpret', title='Another neighbour, the same predictions', level=2, minutes=6,
+stretching = Exercise('stretch', chapter='07_interpret', title='Another neighbour, the same predictions',
+    level=2, minutes=6,
     why='Two models that no rating can tell apart may disagree about which films are alike.',
     buys='You changed what is like what, and not one prediction: so a cosine needs the decay to mean anything.',
     hints=['A cosine asks for the direction of two rows. Stretching a factor turns all rows towards its axis.',
@@ -164,12 +190,15 @@ def _after(answer):
         q,p = _FILMS*by,_USERS/by
         same = bool(np.allclose(p @ q.T, _USERS @ _FILMS.T))
         cosine = q @ q[0] / np.linalg.norm(q, axis=1)
-    longer = 'neither factor' if abs(by[0]) == abs(by[1]) else 'horror' if abs(by[1]) > abs(by[0]) else 'science fiction'
-    return 'Psycho' if cosine[2] > cosine[1] else 'Star Wars','the same' if same else 'others',longer
+    if abs(by[0]) == abs(by[1]): longer = 'neither factor'
+    else: longer = 'horror' if abs(by[1]) > abs(by[0]) else 'science fiction'
+    nearest = 'Psycho' if cosine[2] > cosine[1] else 'Star Wars'
+    return nearest,'the same' if same else 'others',longer
 
 @stretching.spec
 def _wanted(): return 'Psycho','the same','horror'
 
+# %% ../../nbs/masters/07_interpret.ipynb #x07-018b
 @stretching.wrong('Both factors by the same: all rows become longer, and none turns. A cosine does not see that.')
 def _both(): return np.array([2., 2.])
 
@@ -179,16 +208,19 @@ def _sci_fi(): return np.array([3., 1.])
 @stretching.wrong('The right factor, but not by enough: *Star Wars* is still a little nearer.')
 def _too_little(): return np.array([1., 1.2])
 
-@stretching.wrong('A factor that is multiplied by 0 is gone, and no user can be divided by 0: the predictions are not the same.')
+@stretching.wrong(
+    'A factor that is multiplied by 0 is gone, and no user can be divided by 0: the predictions are not the same.')
 def _gone(): return np.array([0., 1.])
 
 # %% ../../nbs/masters/07_interpret.ipynb #x07-021
 hidden = Exercise('off_the_map', chapter='07_interpret', title='Side by side, and far apart', level=3, minutes=12,
     why='A map of two axes shows a part of the spread, and neighbours on it need not be alike.',
     buys='Now a map can be read with its error beside it.',
-    hints=['`torch.linalg.svd(cloud, full_matrices=False)` gives `U,S,Vt`; the axes are the *rows* of `Vt`, the one with the largest spread first.',
+    hints=[('`torch.linalg.svd(cloud, full_matrices=False)` gives `U,S,Vt`; '
+            'the axes are the *rows* of `Vt`, the one with the largest spread first.'),
            'The difference of the two films, taken along an axis, is `axis @ (films[a]-films[b])`.',
-           'The axes that the map does not show are `Vt[2:]`. Along them the difference has the parts `Vt[2:] @ gap`: what is the length of that?'])
+           ('The axes that the map does not show are `Vt[2:]`. '
+            'Along them the difference has the parts `Vt[2:] @ gap`: what is the length of that?')])
 
 @hidden.answer
 def off_the_map(
@@ -213,13 +245,17 @@ def _cases(rng):
 @hidden.spec
 def _slow(films, a, b):
     x = films.numpy()
-    spread,axes = np.linalg.eigh(np.cov(x.T))                      # another way to the axes: columns, the least spread first
+    spread,axes = np.linalg.eigh(np.cov(x.T))     # another way to the axes: columns, the least spread first
     on_the_map = sum((axes[:,j] @ (x[a]-x[b]))**2 for j in (-1, -2))
     return (((x[a]-x[b])**2).sum() - on_the_map)**.5
 
+# %% ../../nbs/masters/07_interpret.ipynb #x07-022b
 def _parts(cloud, gap): return torch.linalg.svd(cloud, full_matrices=False).Vh @ gap
 
-@hidden.wrong('The axes are not those of the films\' spread: without the mean at the origin the first one points from the origin to the cloud.', seen='https://stats.stackexchange.com/questions/125937')
+@hidden.wrong(
+    'The axes are not those of the films\' spread: '
+    'without the mean at the origin the first one points from the origin to the cloud.',
+    seen='https://stats.stackexchange.com/questions/125937')
 def _not_centred(films, a, b): return _parts(films, films[a]-films[b])[2:].norm()
 
 @hidden.wrong('That is the distance *on* the map. Wanted is what it leaves out.')
@@ -229,13 +265,16 @@ def _on_the_map(films, a, b): return _parts(films - films.mean(0), films[a]-film
 def _whole(films, a, b): return (films[a]-films[b]).norm()
 
 @hidden.wrong('You took the columns of `Vt`. `svd` hands it over transposed: its axes are the rows.')
-def _columns(films, a, b): return (torch.linalg.svd(films - films.mean(0), full_matrices=False).Vh[:,2:].T @ (films[a]-films[b])).norm()
+def _columns(films, a, b):
+    return (torch.linalg.svd(films - films.mean(0), full_matrices=False).Vh[:,2:].T @ (films[a]-films[b])).norm()
 
 @hidden.wrong('You took one distance from the other. At right angles it is the *squares* that add up.')
-def _lengths(films, a, b): return (films[a]-films[b]).norm() - _parts(films - films.mean(0), films[a]-films[b])[:2].norm()
+def _lengths(films, a, b):
+    return (films[a]-films[b]).norm() - _parts(films - films.mean(0), films[a]-films[b])[:2].norm()
 
 @hidden.wrong('That is the square of the distance.')
 def _square(films, a, b): return (_parts(films - films.mean(0), films[a]-films[b])[2:]**2).sum()
 
-@hidden.wrong('Those are the factors from the third on. Factors are not axes: the plane of the map lies across all of them.')
+@hidden.wrong(
+    'Those are the factors from the third on. Factors are not axes: the plane of the map lies across all of them.')
 def _factors(films, a, b): return (films[a]-films[b])[2:].norm()
