@@ -1,4 +1,4 @@
-"""What the library expects of a table's columns, and the errors you get when a column is something else.
+"""Functions that look up a column, check its ids or its ratings, and raise a clear error if something's wrong.
 
 Docs: https://your_name.github.io/collab_nb/lib/columns.html.md"""
 
@@ -19,7 +19,8 @@ def column(
     name:str, # The column to look up
     what:str, # What it's for ('user', 'item', ...): the parameter that names it
 )->pd.Series: # The column
-    "The column `name` of `df`. Raises a `ValueError` that lists the columns when there's no such column, or more than one"
+    """The column `name` of `df`. Raises a `ValueError` if there's no such column (it lists those there are) or more
+    than one"""
     if not isinstance(df, pd.DataFrame):
         raise ValueError(f'ratings must be a pandas DataFrame, got a {type(df).__name__}')
     if name not in df.columns:
@@ -30,30 +31,34 @@ def column(
 def no_missing(
     col:pd.Series, # A column
 )->None:
-    "Raise a `ValueError` that names the first row of `col` without a value"
+    "Raise a `ValueError` that counts the rows of `col` without a value and names the first one"
     missing = col.isna().to_numpy()
     if missing.any():
-        raise ValueError(f'column {col.name!r} is empty (NaN) in {missing.sum():,} rows, first in row {missing.argmax():,}; '
-                         'drop or fill them')
+        raise ValueError(f'column {col.name!r} is empty (NaN) in {missing.sum():,} of {len(col):,} rows, '
+                         f'first in row {missing.argmax():,}; drop or fill them')
 
 # %% ../nbs/lib/columns.ipynb #columns-009
 def plain(
-    v, # A value out of a column
+    v, # A value from a column
 ): # The same value as plain Python
-    "A NumPy scalar as the Python value that it stands for; anything else as it is"
+    "The Python value of a NumPy scalar; anything else comes back unchanged"
     return v.item() if isinstance(v, np.generic) else v
+
+def _is_id(v): return isinstance(v, (int, str)) and not isinstance(v, bool)
 
 def sorted_ids(
     col:pd.Series, # A column of ids
 )->list: # Its distinct ids, each a Python int or str
-    "The sorted ids of a column. Raises a `ValueError` for a missing id, an id that's neither int nor str, and a mix of the two"
+    """The distinct ids of a column, sorted. Raises a `ValueError` for an id that's missing, or neither int nor str,
+    or for a mix"""
     no_missing(col)
     try: ids = [plain(v) for v in col.unique()]
-    except TypeError: ids = [next(v for v in col if not isinstance(v, (int, str)))]     # a list or a dict has no hash
-    bad = next((v for v in ids if isinstance(v, bool) or not isinstance(v, (int, str))), None)
+    except TypeError: ids = [plain(v) for v in col]     # a list or a dict has no hash
+    bad = next((v for v in ids if not _is_id(v)), None)
     if bad is not None:
         hint = '; a column of whole numbers becomes float when a value is missing' if isinstance(bad, float) else ''
-        raise ValueError(f'ids must be int or str, got {bad!r} of type {type(bad).__name__} in column {col.name!r}{hint}')
+        kind = type(bad).__name__
+        raise ValueError(f'ids must be int or str, got {bad!r} of type {kind} in column {col.name!r}{hint}')
     if len({type(v) for v in ids}) > 1:
         raise ValueError(f'column {col.name!r} mixes int and str ids; make them one kind, e.g. with .astype(str)')
     if '#na#' in ids:
@@ -76,15 +81,17 @@ def as_ratings(
     col:pd.Series, # A column of ratings, on any scale
 )->np.ndarray: # (len(col),) float32
     "The ratings of a column. Raises a `ValueError` that names the first one that isn't a finite number"
-    if not pd.api.types.is_numeric_dtype(col) or pd.api.types.is_complex_dtype(col):
-        no_missing(col)
-        bad = next((v for v in col if not isinstance(v, (int, float, np.number))), None)
-        if bad is not None:
-            raise ValueError(f'ratings must be numbers, got {bad!r} in column {col.name!r}; convert it, e.g. with pd.to_numeric')
     no_missing(col)
+    if not pd.api.types.is_numeric_dtype(col) or pd.api.types.is_complex_dtype(col):
+        bad = next((v for v in col if not isinstance(v, (int, float, np.number)) or np.iscomplexobj(v)), None)
+        if bad is not None:
+            raise ValueError(f'ratings must be numbers, got {bad!r} in column {col.name!r}; '
+                             'convert it, e.g. with pd.to_numeric')
     stars = col.to_numpy(dtype='float32')
-    if not np.isfinite(stars).all():
-        raise ValueError(f'ratings must be finite, got an infinite one in column {col.name!r}, row {(~np.isfinite(stars)).argmax():,}')
+    infinite = ~np.isfinite(stars)
+    if infinite.any():
+        row = infinite.argmax()
+        raise ValueError(f'ratings must be finite, got {plain(col.iloc[row])!r} in column {col.name!r}, row {row:,}')
     return stars
 
 def whole_number(

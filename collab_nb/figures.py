@@ -1,4 +1,4 @@
-"""The same few pictures all through the course, so that a cell shows its idea and not the dressing.
+"""The course's pictures: bar charts, loss curves, a heat map, factors on the move, and a table that you can edit.
 
 Docs: https://your_name.github.io/collab_nb/lib/figures.html.md"""
 
@@ -10,6 +10,7 @@ __all__ = ['BLUE', 'ORANGE', 'GREEN', 'PURPLE', 'GREY', 'RED', 'COLOURS', 'SIZE'
 
 # %% ../nbs/lib/figures.ipynb #figures-002
 import html,re,uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -33,8 +34,8 @@ def _axes(ax, size=SIZE, title='', xlabel='', ylabel=''):
 
 # %% ../nbs/lib/figures.ipynb #figures-007
 def bar_chart(
-    rows:dict, # `{name: error, or a list of errors (one a seed)}`, drawn from the top down
-    floor:float|None=None, # Where the best average stands: a dashed line
+    rows:dict, # `{name: error, or a list of errors (one per seed)}`, drawn from the top down
+    floor:float|None=None, # The error of the best average: a dashed line
     title:str='', # Says what to see
     xlabel:str='validation MSE (squared stars; shorter is better)', # What the bars measure
     ax=None, # matplotlib axes to draw on
@@ -42,29 +43,31 @@ def bar_chart(
     "Horizontal bars of the mean errors, a dot for each seed, and the floor of chapter 01 as a dashed line"
     vals = {k: np.atleast_1d(np.asarray(v, dtype=float)) for k,v in rows.items()}
     ax = _axes(ax, (6, .9+.38*len(vals)), title, xlabel)
-    for y,(name,v) in enumerate(vals.items()):
+    readable = {'fc': 'white', 'ec': 'none', 'pad': .4}     # on the floor's line, too
+    for y,v in enumerate(vals.values()):
         better = floor is None or v.mean() < floor
         ax.barh(y, v.mean(), color=BLUE if better else GREY, height=.62)
         if len(v) > 1: ax.plot(v, np.full(len(v), y), 'o', color='black', ms=2.5, alpha=.7)
-        ax.annotate(f'{v.mean():.3f}', (v.max(), y), (4, 0), textcoords='offset points', va='center', fontsize=9, bbox=dict(fc='white', ec='none', pad=.4))     # readable on the floor's line
+        ax.annotate(f'{v.mean():.3f}', (v.max(), y), (4, 0), textcoords='offset points', va='center', fontsize=9,
+                    bbox=readable)
     if floor is not None: ax.axvline(floor, ls='--', color=RED, lw=1.2)
     ax.set_yticks(range(len(vals)), vals)
     ax.invert_yaxis()
     ax.set_xlim(0, max(v.max() for v in vals.values())*1.15)
-    ax.set_xlabel(xlabel, loc='right')     # long names leave little room beneath the bars
+    ax.set_xlabel(xlabel, loc='right')     # long names leave little room below the bars
     return ax
 
 # %% ../nbs/lib/figures.ipynb #figures-010
 def loss_curves(
-    curves:dict, # `{name: (training losses, validation losses)}`, one value an epoch; or `{name: learn}`
-    floor:float|None=None, # Where the best average stands: a dashed line
+    curves:dict, # `{name: (training losses, validation losses)}`, one value per epoch; or `{name: learn}`
+    floor:float|None=None, # The error of the best average: a dashed line
     title:str='', # Says what to see
     ax=None, # matplotlib axes to draw on
 ): # The axes
-    "Training (thin) and validation (thick) loss by epoch, the best validation epoch marked"
+    "Training loss (thin) and validation loss (thick) by epoch, with a dot on the best validation epoch"
     ax = _axes(ax, SIZE, title, 'epoch', 'MSE (squared stars)')
-    for (name,c),colour in zip(curves.items(), COLOURS):
-        if hasattr(c, 'recorder'): c = list(zip(*c.recorder.values))[:2]
+    for (name,c),colour in zip(curves.items(), COLOURS, strict=False):
+        if hasattr(c, 'recorder'): c = list(zip(*c.recorder.values, strict=True))[:2]
         train,valid = (np.asarray(v, dtype=float) for v in c)
         epochs = np.arange(1, len(valid)+1)
         ax.plot(epochs, train, lw=1, color=colour, ls=':', label=f'{name}, training')
@@ -79,14 +82,17 @@ def loss_curves(
 STAR_COLOURS = ListedColormap(['#440154', '#3b528b', '#21918c', '#5ec962', '#fde725'])     # five steps of viridis
 
 def heat_map(
-    crosstab:pd.DataFrame, # Users down, films across, NaN where nothing was rated
+    crosstab:pd.DataFrame, # Users down, movies across, NaN for no rating
     title:str='', # Says what to see
     ax=None, # matplotlib axes to draw on
 ): # The axes
-    "Ratings as colours, white where nobody rated; with names where there are few enough to read"
+    "Ratings as colors, white for no rating; with names when there are few enough to read"
     ax = _axes(ax, (6, 4), title, 'films', 'users')
-    im = ax.imshow(crosstab.to_numpy(dtype=float), cmap=STAR_COLOURS, vmin=.5, vmax=5.5, aspect='auto', interpolation='nearest')
-    if crosstab.shape[1] <= 20: ax.set_xticks(range(crosstab.shape[1]), [re.sub(r' \(\d{4}\)$', '', str(c))[:24] for c in crosstab.columns], rotation=90, fontsize=7)
+    im = ax.imshow(crosstab.to_numpy(dtype=float), cmap=STAR_COLOURS, vmin=.5, vmax=5.5, aspect='auto',
+                   interpolation='nearest')
+    if crosstab.shape[1] <= 20:
+        names = [re.sub(r' \(\d{4}\)$', '', str(c))[:24] for c in crosstab.columns]
+        ax.set_xticks(range(crosstab.shape[1]), names, rotation=90, fontsize=7)
     if crosstab.shape[0] <= 20: ax.set_yticks(range(crosstab.shape[0]), crosstab.index, fontsize=7)
     ax.figure.colorbar(im, ax=ax, ticks=range(1, 6), label='stars', shrink=.8)
     return ax
@@ -103,20 +109,20 @@ def _points(ax, points, colour, title, size):
 
 def factor_strip(
     snapshots:dict, # `{title: factors (n, 2)}`, from left to right
-    colour=None, # A number for each point, shown on a circular colour scale; default: its position in the table
+    colour=None, # A number for each point, shown on a circular color scale; default: its position in the table
 ): # The array of axes
     "A row of pictures of the same points at different times"
     fig,axs = plt.subplots(1, len(snapshots), figsize=(1.55*len(snapshots), 1.9), layout='constrained', squeeze=False)
-    for ax,(title,points) in zip(axs[0], snapshots.items()):
+    for ax,(title,points) in zip(axs[0], snapshots.items(), strict=True):
         _points(ax, points, colour, title, 12)
     return axs[0]
 
 def factor_gif(
     snapshots:dict, # `{title: factors (n, 2)}`, in order
     path:str|Path, # Where the animation goes: a GIF file
-    colour=None, # A number for each point, shown on a circular colour scale; default: its position in the table
+    colour=None, # A number for each point, shown on a circular color scale; default: its position in the table
 )->Path: # The file
-    "The same as an animation, six pictures a second, the last one held for two seconds"
+    "The same as an animation: six pictures a second, the last one held for two seconds"
     fig,ax = plt.subplots(figsize=(2.6, 2.8), layout='constrained')
     frames = list(snapshots.items())
     frames += 12*frames[-1:]
@@ -127,48 +133,70 @@ def factor_gif(
     return Path(path)
 
 # %% ../nbs/lib/figures.ipynb #figures-021
-_TABLE = '''<div class="cnb-edit" id="{id}" style="overflow-x:auto"><table style="border-collapse:collapse;font-size:12px">{head}{body}{foot}</table></div>
+_TABLE = '''<div class="cnb-edit" id="{id}" style="overflow-x:auto">\
+<table style="border-collapse:collapse;font-size:12px">{head}{body}{foot}</table></div>
 <script>(()=>{{
 const box=document.getElementById('{id}'); if(!box) return;
 const num=c=>{{const v=parseFloat(c.textContent); return v>=1&&v<=5?v:null}};
-const mean=cs=>{{const v=cs.map(num).filter(x=>x!==null); return v.length?(v.reduce((a,b)=>a+b)/v.length).toFixed(2):''}};
+const mean=cs=>{{const v=cs.map(num).filter(x=>x!==null); \
+return v.length?(v.reduce((a,b)=>a+b)/v.length).toFixed(2):''}};
 const cells=q=>[...box.querySelectorAll(q)];
 const update=()=>{{
   cells('[data-row]').forEach(m=>m.textContent=mean(cells('td[data-r="'+m.dataset.row+'"]')));
   cells('[data-col]').forEach(m=>m.textContent=mean(cells('td[data-c="'+m.dataset.col+'"]')));
   cells('[data-all]').forEach(m=>m.textContent=mean(cells('td[data-r]')));
-  cells('td[data-r]').forEach(c=>{{const v=num(c); c.style.background=v===null?(c.textContent.trim()?'#fbb':''):'rgba(0,114,178,'+(v/5*.55)+')'}});
+  cells('td[data-r]').forEach(c=>{{const v=num(c); \
+c.style.background=v===null?(c.textContent.trim()?'#fbb':''):'rgba(0,114,178,'+(v/5*.55)+')'}});
 }};
 box.addEventListener('input',update); update();
-}})()</script>'''
+}})()</script>'''     # a backslash at the end of a line joins it to the next one
 
-def _mean(values):
-    "The mean as it is shown, empty where there is nothing"
-    values = pd.Series(values, dtype=float).dropna()
-    return f'{values.mean():.2f}' if len(values) else ''
-
+@dataclass(repr=False)
 class Html:
     "A piece of a page, for a notebook to show"
-    def __init__(self, data): self.data = data
+    data:str # The page's HTML
+
     def _repr_html_(self): return self.data
 
 # %% ../nbs/lib/figures.ipynb #figures-022
+def _mean(values):
+    "The mean as the table shows it, empty if there's nothing to average"
+    values = pd.Series(values, dtype=float).dropna()
+    return f'{values.mean():.2f}' if len(values) else ''
+
+def _show(v): return '' if pd.isna(v) else f'{v:g}'
+
+_CELL = 'border:1px solid #bbb;padding:2px 5px;text-align:center;min-width:1.4em'
+_BOLD = f'{_CELL};font-weight:bold'
+_TILT = ('writing-mode:vertical-rl;transform:rotate(180deg);text-align:left;max-height:13em;font-weight:normal;'
+         'padding:4px 2px')
+
+def _head(names):
+    "The row of names at the top"
+    cells = ''.join(f'<th scope="col" style="{_TILT}">{html.escape(str(name))}</th>' for name in names)
+    return f'<tr><th></th>{cells}<th scope="col">mean</th></tr>'
+
+def _row(r, name, values):
+    "A row with its name, its cells and its mean"
+    cells = ''.join(f'<td contenteditable="true" data-r="{r}" data-c="{c}" style="{_CELL}">{_show(v)}</td>'
+                    for c,v in enumerate(values))
+    return (f'<tr><th scope="row" style="text-align:right;padding-right:6px">{html.escape(str(name))}</th>{cells}'
+            f'<td data-row="{r}" style="{_BOLD}">{_mean(values)}</td></tr>')
+
+def _foot(table):
+    "The row of means at the bottom"
+    cells = ''.join(f'<td data-col="{c}" style="{_BOLD}">{_mean(col)}</td>' for c,col in enumerate(table.T))
+    return (f'<tr><th scope="row">mean</th>{cells}'
+            f'<td data-all="1" style="{_BOLD}">{_mean(table.ravel())}</td></tr>')
+
 def editable_table(
-    crosstab:pd.DataFrame, # Users down, films across, NaN where nothing was rated
+    crosstab:pd.DataFrame, # Users down, movies across, NaN for no rating
 )->Html: # For the notebook to show
-    "A table of ratings from 1 to 5 in which each cell can be edited; the means of rows, columns and all move at once"
-    cell = 'border:1px solid #bbb;padding:2px 5px;text-align:center;min-width:1.4em'
-    esc = lambda s: html.escape(str(s))
-    show = lambda v: '' if pd.isna(v) else f'{v:g}'
-    tilt = 'writing-mode:vertical-rl;transform:rotate(180deg);text-align:left;max-height:13em;font-weight:normal;padding:4px 2px'
-    head = '<tr><th></th>' + ''.join(f'<th scope="col" style="{tilt}">{esc(c)}</th>' for c in crosstab.columns) + '<th scope="col">mean</th></tr>'
-    body = ''.join(
-        f'<tr><th scope="row" style="text-align:right;padding-right:6px">{esc(u)}</th>' +
-        ''.join(f'<td contenteditable="true" data-r="{r}" data-c="{c}" style="{cell}">{show(v)}</td>' for c,v in enumerate(row)) +
-        f'<td data-row="{r}" style="{cell};font-weight:bold">{_mean(row)}</td></tr>'
-        for r,(u,row) in enumerate(zip(crosstab.index, crosstab.to_numpy(dtype=float))))
-    foot = ('<tr><th scope="row">mean</th>' + ''.join(f'<td data-col="{c}" style="{cell};font-weight:bold">{_mean(crosstab.iloc[:,c])}</td>' for c in range(crosstab.shape[1])) +
-            f'<td data-all="1" style="{cell};font-weight:bold">{_mean(crosstab.to_numpy(dtype=float).ravel())}</td></tr>')
+    """A table of ratings from 1 to 5 whose cells you can edit; the means of rows, columns and the whole table move at
+    once"""
+    table = crosstab.to_numpy(dtype=float)
+    head = _head(crosstab.columns)
+    body = ''.join(_row(r, name, values) for r,(name,values) in enumerate(zip(crosstab.index, table, strict=True)))
     # an id from the content, not from chance: the same table gives the same page
     ident = 'cnb' + uuid.uuid5(uuid.NAMESPACE_URL, head+body).hex[:12]
-    return Html(_TABLE.format(id=ident, head=head, body=body, foot=foot))
+    return Html(_TABLE.format(id=ident, head=head, body=body, foot=_foot(table)))

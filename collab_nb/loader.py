@@ -1,4 +1,4 @@
-"""Ratings in memory, each of them once an epoch, in a loader that fastai cannot tell from its own.
+"""In-memory fastai loaders that show each training rating exactly once per epoch, and a `Learner` to go with them.
 
 Docs: https://your_name.github.io/collab_nb/lib/loader.html.md"""
 
@@ -13,8 +13,8 @@ import pandas as pd
 import torch
 from fastai import learner as fastai_learner
 from fastai.collab import CollabDataLoaders,TabularCollab
-from fastai.tabular.all import (Callback,Categorify,CategoryMap,GatherPredsCallback,TabDataLoader,TransformBlock,default_device,
-                                dispatch,display_df,show_batch,show_results)
+from fastai.tabular.all import (Callback,Categorify,CategoryMap,GatherPredsCallback,TabDataLoader,TransformBlock,
+                                default_device,dispatch,display_df)
 
 from .columns import as_ratings,column,plain,sorted_ids,whole_number
 from .splits import check_splits,random_split
@@ -22,16 +22,18 @@ from .splits import check_splits,random_split
 # %% ../nbs/lib/loader.ipynb #loader-012
 class RatingTable(TabularCollab):
     "Rows of (user code, item code, rating) that know their classes, their items' titles and the range of the ratings"
-    titles,y_range = None,None
+    titles = None
+    y_range = None
 
     def new(self, df, inplace=False):
-        "Another table with rows `df` (already codes) and the same classes, titles and range"
+        "Another table with the rows `df` (already codes) and the same classes, titles and range"
         res = super().new(df, inplace=inplace)
-        res.titles,res.y_range = self.titles,self.y_range
+        res.titles = self.titles
+        res.y_range = self.y_range
         return res
 
     def readable(self, max_n=10):
-        "The first `max_n` rows with ids for codes, and with titles where there are any"
+        "The first `max_n` rows, with ids in place of codes and with titles if there are any"
         df = self.new(self.all_cols[:max_n]).decode().items
         if self.titles: df.insert(2, 'title', df[self.cat_names[1]].map(self.titles), allow_duplicates=True)
         return df
@@ -48,7 +50,7 @@ def show_batch(x:RatingTable, y, its, max_n=10, ctxs=None):
 
 @dispatch
 def show_results(x:RatingTable, y:RatingTable, samples, outs, ctxs=None, max_n=10, **kwargs):
-    "Display rows with the rating and what the model said"
+    "Display `max_n` rows with their ratings and the model's predictions"
     rating = x.y_names[0]
     df = x.readable(max_n)
     df[f'{rating}_pred'] = y.items[rating][:max_n].to_numpy()
@@ -56,8 +58,9 @@ def show_results(x:RatingTable, y:RatingTable, samples, outs, ctxs=None, max_n=1
 
 # %% ../nbs/lib/loader.ipynb #loader-015
 class RatingDL(TabDataLoader):
-    """Batches `(x, y)` of a `RatingTable`: x of codes (bs, 2) int64, or (bs, 3) where there are sessions, y of ratings (bs,) float32, both on `device`.
-    Every row comes once an epoch, the last batch may be short. Batch transforms are not applied: the tensors are made once"""
+    """Batches `(x, y)` of a `RatingTable`: x are codes (bs, 2) int64, or (bs, 3) with sessions; y are ratings (bs,)
+    float32; both are on `device`. Every row comes once per epoch, and the last batch may be short. There are no batch
+    transforms: the tensors are made once"""
     def __init__(self, dataset, bs=64, shuffle=False, drop_last=False, **kwargs):
         super().__init__(dataset, bs=bs, shuffle=shuffle, drop_last=drop_last, **kwargs)
         df = dataset.items
@@ -67,7 +70,7 @@ class RatingDL(TabDataLoader):
         self._one_pass()
 
     def get_idxs(self):
-        "Row positions in the order of this epoch: a permutation, or as they stand"
+        "Row positions in the order of this epoch: a permutation if `shuffle`, else the order of the table"
         return torch.randperm(self.n) if self.shuffle else torch.arange(self.n)
 
     def __iter__(self):
@@ -82,7 +85,11 @@ class RatingDL(TabDataLoader):
             yield (x,) if self.y is None else (x, self.y.index_select(0, rows))
         self.after_iter()
 
-    def _one_pass(self): self._n_inp,self._types = 1,None      # nothing to find out by trial: a batch is (x, y)
+    def _one_pass(self):
+        "fastai tries a batch to see what's in it; we know: one input, one target"
+        self._n_inp = 1
+        self._types = None
+
     def _retain_dl(self, b): return b
 
 # %% ../nbs/lib/loader.ipynb #loader-017
@@ -106,7 +113,8 @@ class RatingDataLoaders(CollabDataLoaders):
     def y_range(self)->tuple: return self.train_ds.y_range
 
     def codes(self, df):
-        "The (user, item) codes of the rows of `df`, with a session's code where the loaders have sessions; a `ValueError` that names the first unknown user or item. An unknown session is `#na#`"
+        """The (user, item) codes of the rows of `df`, plus a session's code if the loaders have sessions (0, `#na#`,
+        if it's unknown). Raises a `ValueError` that names the first unknown user or item"""
         res = {}
         for name,what in ((self.user, 'user'), (self.item, 'item')):
             col = column(df, name, what)
@@ -115,80 +123,95 @@ class RatingDataLoaders(CollabDataLoaders):
             res[name] = col.map(plain).map(dict(self.classes[name].o2i)).to_numpy(dtype='float64', na_value=np.nan)
             unknown = np.isnan(res[name])
             if unknown.any():
-                raise ValueError(f'{what} {plain(col.iloc[unknown.argmax()])!r} (row {unknown.argmax():,}) is not among the {len(self.classes[name])-1:,} that the loaders know')
+                row = unknown.argmax()
+                raise ValueError(f'{what} {plain(col.iloc[row])!r} (row {row:,}) is not among '
+                                 f'the {len(self.classes[name])-1:,} that the loaders know')
         if self.session:
             col = df[self.session] if self.session in df.columns else pd.Series('#na#', index=df.index)
             res[self.session] = col.map(plain).map(dict(self.classes[self.session].o2i)).fillna(0).to_numpy()
         return pd.DataFrame(res).astype('int64')
 
     def test_dl(self, test_items, bs=None, **kwargs):
-        """A loader over the rows of the frame `test_items`, in order; it has targets where the frame has ratings.
-        Raises a `ValueError` for an id that the loaders do not know"""
+        """A loader over the rows of the frame `test_items`, in order; it has targets if the frame has ratings.
+        Raises a `ValueError` for an id that the loaders don't know"""
         if isinstance(test_items, list): test_items = pd.DataFrame(test_items)
-        df,rating = self.codes(test_items),self.train_ds.y_names[0]
+        df = self.codes(test_items)
+        rating = self.train_ds.y_names[0]
         if rating in test_items.columns: df[rating] = as_ratings(test_items[rating])
         kwargs = {k:v for k,v in kwargs.items() if k in ('drop_last', 'device')}
         return self.valid.new(self.train_ds.new(df), bs=bs or self.valid.bs, **kwargs)
 
 # %% ../nbs/lib/loader.ipynb #loader-018
 def _range(stars, margin=1/8):
-    "A range a little wider than the ratings', so that a sigmoid can reach the first and the last"
+    "A range a little wider than the ratings', so that a sigmoid can reach the lowest and the highest"
     lo,hi = float(stars.min()),float(stars.max())
     pad = (hi-lo)*margin or 1.
     return lo-pad,hi+pad
 
 def _report(pairs, table, splits, user, item):
-    "Say aloud what a reader should know of these rows: pairs that repeat, ids that are in validation alone"
+    "Print what you should know about these rows: pairs that repeat, and ids that occur only in validation"
     again = pairs.duplicated(keep=False).sum()
-    if again: print(f'rating_dls: {again:,} rows are of a ({user}, {item}) pair that occurs more than once; all are kept')
+    if again:
+        print(f'rating_dls: {again:,} rows are of a ({user}, {item}) pair that occurs more than once; all are kept')
+    train,valid = splits
     for name in (user, item):
-        alone = np.setdiff1d(*(table[name].to_numpy()[s] for s in splits[::-1]))
-        if len(alone): print(f"rating_dls: {len(alone):,} of the ids in {name!r} occur{'s' if len(alone) == 1 else ''} only in validation; training never moves their rows")
+        ids = table[name].to_numpy()
+        alone = len(np.setdiff1d(ids[valid], ids[train]))
+        occur = 'occurs' if alone == 1 else 'occur'
+        if alone:
+            print(f'rating_dls: {alone:,} of the ids in {name!r} {occur} only in validation; '
+                  'training never moves their rows')
 
 # %% ../nbs/lib/loader.ipynb #loader-019
 def rating_dls(
     ratings:pd.DataFrame, # A row for each rating
-    splits:tuple|None=None, # Row positions (train, valid), as `random_split` gives them; default: `random_split(ratings)`
+    splits:tuple|None=None, # Row positions (train, valid), as `random_split` gives them; default: its own
     bs:int=64, # Ratings in a batch
     user:str='user', # Column of user ids, int or str
     item:str='movie', # Column of item ids, int or str
     rating:str='rating', # Column of ratings, on any scale
-    title:str='title', # Column of titles for showing, if there is one
+    title:str='title', # Column of titles to show, if there is one
     val_bs:int|None=None, # Ratings in a validation batch; default: `bs`
-    session:str|None=None, # Column of a further id, int or str, such as the day of the rating: a third column of codes for models that use it
+    session:str|None=None, # Column of a third id, int or str, such as the day, for models that use one
     device=None, # Where batches go; default: fastai's `default_device()`
     path:str='.', # Where `learn.export` writes
-)->RatingDataLoaders: # fastai loaders with `n_users`, `n_items` (both count `#na#`), `classes`, `titles`, `y_range`, `test_dl`
-    """In-memory loaders: batches of codes (bs, 2) int64, (bs, 3) with a `session`, and ratings (bs,) float32, each training rating once an epoch.
-    Raises a `ValueError` for a missing column, an empty frame, a NaN, a rating that is no number, an id that is neither int nor str,
-    and splits that overlap or reach outside. Repeated (user, item) pairs are counted aloud and kept"""
-    cols = [column(ratings, c, what) for c,what in ((user, 'user'), (item, 'item'), (rating, 'rating'))]
-    cols += [column(ratings, session, 'session')] if session is not None else []
+)->RatingDataLoaders: # fastai loaders with `n_users`, `n_items` (both count `#na#`), `classes`, `titles`, `y_range`
+    """In-memory loaders: batches of codes (bs, 2) int64, (bs, 3) with a `session`, and ratings (bs,) float32, each
+    training rating once per epoch. Raises a `ValueError` for a missing column, an empty frame, a NaN, a rating that
+    isn't a number, an id that's neither int nor str, and splits that overlap or reach outside. Keeps repeated (user,
+    item) pairs, and prints how many rows they have"""
+    cols = {c: column(ratings, c, what) for c,what in ((user, 'user'), (item, 'item'), (rating, 'rating'))}
+    if session is not None: column(ratings, session, 'session')
     if not len(ratings): raise ValueError('the frame of ratings is empty')
     whole_number('bs', bs)
-    if len({user, item, rating}) < 3: raise ValueError(f'user, item and rating are three columns, not {[user, item, rating]}')
-    if session in (user, item, rating): raise ValueError(f'session is a column of its own, not {session!r}')
-    codes = [*cols[:2], *cols[3:]]
-    ids,stars = {c.name: sorted_ids(c) for c in codes},as_ratings(cols[2])
-    if splits is None: splits = random_split(ratings)
-    splits = check_splits(splits, len(ratings))
+    if len(cols) < 3: raise ValueError(f'user, item and rating must be three columns, got {[user, item, rating]}')
+    if session in cols: raise ValueError(f'session must be a column of its own, got {session!r}')
+    names = [user, item] if session is None else [user, item, session]
+    ids = {name: sorted_ids(ratings[name]) for name in names}
+    stars = as_ratings(cols[rating])
+    splits = check_splits(random_split(ratings) if splits is None else splits, len(ratings))
     cats = Categorify()
-    cats.classes = {c.name: CategoryMap(ids[c.name], sort=False, add_na=True) for c in codes}
-    table = pd.DataFrame({c.name: pd.Categorical(c, categories=ids[c.name]).codes.astype('int64')+1 for c in codes} | {rating: stars})
+    cats.classes = {name: CategoryMap(ids[name], sort=False, add_na=True) for name in names}
+    codes = {name: pd.Categorical(ratings[name], categories=ids[name]).codes.astype('int64')+1 for name in names}
+    table = pd.DataFrame(codes | {rating: stars})
     _report(table[[user, item]], table, splits, user, item)
-    train = RatingTable(table.iloc[splits[0]], [cats], list(ids), y_names=[rating], y_block=TransformBlock(), do_setup=False, reduce_memory=False)
-    if title in ratings.columns and title not in (user, item, rating): train.titles = dict(zip((plain(v) for v in cols[1]), column(ratings, title, 'title')))
+    train = RatingTable(table.iloc[splits[0]], [cats], names, y_names=[rating], y_block=TransformBlock(),
+                        do_setup=False, reduce_memory=False)
+    if title in ratings.columns and title not in cols:
+        train.titles = dict(zip((plain(v) for v in cols[item]), column(ratings, title, 'title'), strict=True))
     train.y_range = _range(stars)
     device = device or default_device()
+    valid = train.new(table.iloc[splits[1]])
     return RatingDataLoaders(RatingDL(train, bs=bs, shuffle=True, device=device),
-                             RatingDL(train.new(table.iloc[splits[1]]), bs=val_bs or bs, device=device), path=path, device=device)
+                             RatingDL(valid, bs=val_bs or bs, device=device), path=path, device=device)
 
 # %% ../nbs/lib/loader.ipynb #loader-023
 class RatingCheck(Callback):
-    "For learners on a `RatingDataLoaders`: refuse a model whose `y_range` excludes training ratings, and let `get_preds` take a single row"
+    """For learners on a `RatingDataLoaders`: refuse a model whose `y_range` excludes training ratings, and let
+    `get_preds` predict a single row"""
     order = 60     # after fastai has gathered the predictions
     def __call__(self, event_name):
-        "Answer two events only: fastai asks a dozen times a batch, and asking costs time"
+        "Answer two events only: fastai asks a dozen times per batch, and asking costs time"
         if event_name in ('before_fit', 'after_validate'): super().__call__(event_name)
 
     def before_fit(self):
@@ -203,11 +226,13 @@ class RatingCheck(Callback):
     def after_validate(self):
         "Give a single prediction its dimension back"
         for cb in self.learn.cbs:
-            if isinstance(cb, GatherPredsCallback) and torch.is_tensor(getattr(cb, 'preds', None)) and cb.preds.ndim == 0: cb.preds = cb.preds[None]
+            if not isinstance(cb, GatherPredsCallback): continue
+            preds = getattr(cb, 'preds', None)
+            if torch.is_tensor(preds) and preds.ndim == 0: cb.preds = preds[None]
 
 class Learner(fastai_learner.Learner):
-    """fastai's `Learner` with a `RatingCheck` when the loaders come from `rating_dls`. On any other loaders it *is* fastai's own,
-    so that what it exports loads where this library isn't installed"""
+    """fastai's `Learner` with a `RatingCheck` when the loaders come from `rating_dls`. On any other loaders it *is*
+    fastai's own, so that what it exports loads where this library isn't installed"""
     def __init__(self, dls, model, *args, **kwargs):
         super().__init__(dls, model, *args, **kwargs)
         if isinstance(dls, RatingDataLoaders): self.add_cb(RatingCheck())

@@ -1,4 +1,4 @@
-"""Every model of the course under the original recipe: the same splits, the same seeds, five epochs, and the floor on top.
+"""Read, write, compare and draw the scoreboard: every model of the course, trained with one recipe.
 
 Docs: https://your_name.github.io/collab_nb/lib/scoreboard.html.md"""
 
@@ -6,7 +6,7 @@ Docs: https://your_name.github.io/collab_nb/lib/scoreboard.html.md"""
 
 # %% auto #0
 __all__ = ['FILE', 'STOCK', 'FLOOR', 'read_scoreboard', 'write_scoreboard', 'format_scoreboard', 'scoreboard_bars', 'floor',
-           'draw_scoreboard']
+           'draw_scoreboard', 'is_slow', 'compare_scoreboards']
 
 # %% ../nbs/lib/scoreboard.ipynb #scoreboard-002
 import json,os
@@ -17,19 +17,22 @@ import numpy as np
 from .figures import bar_chart
 
 # %% ../nbs/lib/scoreboard.ipynb #scoreboard-006
-FILE = Path(__file__).with_name('scoreboard.json') if '__file__' in globals() else None     # carried by the package
+# comes with the package
+FILE = Path(__file__).with_name('scoreboard.json') if '__file__' in globals() else None
 
 def read_scoreboard(
-    path:str|Path|None=None, # The file; default: the one that the package carries
-    before:str|None=None, # Only rows of chapters before this one, e.g. '03'
-)->list: # Rows: dicts with `model`, `chapter`, `mse` (a float for each seed, in squared stars), `seconds` (of the processor, for one training, or None); where there are epochs also `curves` (a list for each seed, MSE by epoch)
-    "The rows of the scoreboard, in the order of the course. Raises a `ValueError` when the file is not a scoreboard"
+    path:str|Path|None=None, # The file; default: the one that comes with the package
+    before:str|None=None, # Only rows of chapters before this one, such as '03'
+)->list: # Rows: a dict each
+    """The rows of the scoreboard, in the order of the course: dicts with `model`, `chapter`, `mse` (a float for each
+    seed, in squared stars) and `seconds` (of the processor, for one training, or None); if there are epochs also
+    `curves` (a list for each seed, MSE by epoch). Raises a `ValueError` if the file isn't a scoreboard"""
     path = Path(path or FILE)
     try: rows = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, json.JSONDecodeError) as e: raise ValueError(f'{path} is no scoreboard: {e}') from None
+    except (OSError, json.JSONDecodeError) as e: raise ValueError(f'{path} is not a scoreboard: {e}') from None
     need = {'model', 'chapter', 'mse', 'seconds'}
     if not isinstance(rows, list) or not all(isinstance(r, dict) and need <= set(r) and r['mse'] for r in rows):
-        raise ValueError(f'{path} is no scoreboard: it should be a list of rows with {", ".join(sorted(need))}')
+        raise ValueError(f'{path} is not a scoreboard: it must be a list of rows with {", ".join(sorted(need))}')
     return [r for r in rows if before is None or r['chapter'] < before]
 
 def write_scoreboard(
@@ -49,13 +52,16 @@ STOCK = 'dot product, fastai as it comes'     # the row whose time is 1
 def format_scoreboard(
     rows:list, # As `read_scoreboard` gives them
 )->str: # A table in plain text
-    "The scoreboard as text: mean and spread (standard deviation over the seeds) of the validation MSE, seeds, processor seconds for one training, and their ratio to stock fastai's"
+    """The scoreboard as text: mean and spread (standard deviation over the seeds) of the validation MSE, number of
+    seeds, processor seconds for one training, and the ratio of these to stock fastai's"""
     stock = next((r['seconds'] for r in rows if r['model'] == STOCK), None)
     head = f"{'model':54} {'MSE':>7} {'+-':>6} {'seeds':>5} {'seconds':>8} {'ratio':>6}"
     def line(r):
-        ratio = f"{r['seconds']/stock:6.2f}" if r['seconds'] is not None and stock else ''
+        name = f"{r['chapter']} {r['model']}"
         seconds = f"{r['seconds']:8.2f}" if r['seconds'] is not None else ''
-        return f"{r['chapter']+' '+r['model']:54} {np.mean(r['mse']):7.4f} {np.std(r['mse']):6.4f} {len(r['mse']):5} {seconds:>8} {ratio:>6}".rstrip()
+        ratio = f"{r['seconds']/stock:6.2f}" if r['seconds'] is not None and stock else ''
+        mean,spread = np.mean(r['mse']),np.std(r['mse'])
+        return f"{name:54} {mean:7.4f} {spread:6.4f} {len(r['mse']):5} {seconds:>8} {ratio:>6}".rstrip()
     return '\n'.join([head, '-'*len(head), *map(line, rows)])
 
 def scoreboard_bars(
@@ -69,7 +75,8 @@ FLOOR = 'averages: film + user, damped'
 def floor(
     rows:list|None=None, # As `read_scoreboard` gives them; default: the package's
 )->float: # Mean validation MSE, in squared stars
-    "What averages alone reach: the line that every later model has to beat. Raises a `ValueError` when its row is missing"
+    """What averages alone reach: the line that every later model has to beat. Raises a `ValueError` if its row is
+    missing"""
     for r in rows if rows is not None else read_scoreboard():
         if r['model'] == FLOOR: return float(np.mean(r['mse']))
     raise ValueError(f'the scoreboard has no row {FLOOR!r}')
@@ -83,3 +90,26 @@ def draw_scoreboard(
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     ax.figure.savefig(path, dpi=150)
     return Path(path)
+
+# %% ../nbs/lib/scoreboard.ipynb #scoreboard-007b
+def is_slow(
+    model:str, # The model of a row
+)->bool: # Does it train on fastai's own loader?
+    "The rows that a quick run skips: fastai's own loader takes about twice as long as ours"
+    return model.endswith('fastai as it comes') or model == 'dot product, each rating once'
+
+def compare_scoreboards(
+    stored:list, # As `read_scoreboard` gives them
+    fresh:list, # The rows of another run, which may have trained fewer seeds
+    tol:float=.005, # By how much the MSE of a seed may differ
+    missing_ok:bool=False, # May `fresh` lack the slow rows, as after a quick run?
+)->list: # A line for each disagreement; empty when the two runs agree
+    "Where two scoreboards disagree: on a seed of a row (as far as both have seeds), or on which rows there are"
+    old,new = scoreboard_bars(stored),scoreboard_bars(fresh)
+    res = []
+    for model,mses in old.items():
+        if model in new:
+            pairs = enumerate(zip(mses, new[model], strict=False))
+            res += [f'{model}: seed {s} is stored as {a:.4f}, got {b:.4f}' for s,(a,b) in pairs if not abs(a-b) <= tol]
+        elif not (missing_ok and is_slow(model)): res.append(f'{model}: the row is stored, but this run has none')
+    return res + [f'{model}: this run has the row, but none is stored' for model in new if model not in old]

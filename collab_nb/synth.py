@@ -1,4 +1,4 @@
-"""Ratings of any size whose true factors, biases and noise are known, so that one can say how good the best possible model is.
+"""Ratings made from known factors, biases and noise, so that you can tell how good the best possible model is.
 
 Docs: https://your_name.github.io/collab_nb/lib/synth.html.md"""
 
@@ -8,32 +8,43 @@ Docs: https://your_name.github.io/collab_nb/lib/synth.html.md"""
 __all__ = ['STARS', 'Truth', 'synth_ratings']
 
 # %% ../nbs/lib/synth.ipynb #synth-002
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 import torch
 
+from .columns import whole_number
+
 # %% ../nbs/lib/synth.ipynb #synth-005
+@dataclass(eq=False)
 class Truth:
-    """What `synth_ratings` planted. `user_factors` (n_users, n_factors), `item_factors` (n_items, n_factors), `user_bias` (n_users,),
-    `item_bias` (n_items,): float64 arrays, row i for id i+1. `cuts`: the thresholds between the stars, or None where ratings are not cut;
-    `mean`: what an uncut rating adds to the score; `noise`: its standard deviation. Copies are the object itself, so that pandas, which
-    copies and compares `attrs` at every step, has nothing to do"""
-    def __init__(self, user_factors, item_factors, user_bias, item_bias, noise, mean=0., cuts=None):
-        self.user_factors,self.item_factors,self.user_bias,self.item_bias = user_factors,item_factors,user_bias,item_bias
-        self.noise,self.mean,self.cuts = noise,mean,cuts
+    """What `synth_ratings` planted; row i of each array belongs to the id i+1. A copy is the object itself: pandas
+    copies and compares `attrs` at every step, and this way it has nothing to do"""
+    user_factors:np.ndarray # (n_users, n_factors) float64
+    item_factors:np.ndarray # (n_items, n_factors) float64
+    user_bias:np.ndarray # (n_users,) float64
+    item_bias:np.ndarray # (n_items,) float64
+    noise:float # Standard deviation of the noise
+    mean:float=0. # What an uncut rating adds to its score
+    cuts:np.ndarray|None=None # The thresholds between the stars; None if ratings aren't cut
 
     def __copy__(self): return self
     def __deepcopy__(self, memo): return self
-    def __repr__(self): return f'Truth({len(self.user_bias):,} users, {len(self.item_bias):,} items, {self.user_factors.shape[1]} factors, noise {self.noise:g})'
+    def __repr__(self):
+        n_factors = self.user_factors.shape[1]
+        return (f'Truth({len(self.user_bias):,} users, {len(self.item_bias):,} items, {n_factors} factors, '
+                f'noise {self.noise:g})')
 
     def score(self,
         users, # User ids (n,)
         items, # Item ids (n,)
     )->np.ndarray: # (n,) scores before noise
-        "The true scores: user bias plus item bias plus dot product. Raises a `ValueError` for an id that was not planted"
+        "The true scores: user bias + item bias + dot product. Raises a `ValueError` for an id that wasn't planted"
         u,i = np.asarray(users)-1,np.asarray(items)-1
         for name,pos,bias in (('user', u, self.user_bias), ('item', i, self.item_bias)):
-            if len(pos) and not (0 <= pos.min() and pos.max() < len(bias)): raise ValueError(f'{name} ids run from 1 to {len(bias):,}, and some asked for do not')
+            bad = pos[~((pos >= 0) & (pos < len(bias)))]
+            if len(bad): raise ValueError(f'{name} ids must be 1 to {len(bias):,}, got {bad[0]+1}')
         return self.user_bias[u] + self.item_bias[i] + np.einsum('nk,nk->n', self.user_factors[u], self.item_factors[i])
 
     def _above(self, users, items):
@@ -53,7 +64,7 @@ class Truth:
         users, # User ids (n,)
         items, # Item ids (n,)
     )->float: # In squared stars
-        "The mean squared error that even the best possible predictions are expected to make"
+        "The mean squared error to expect even from the best possible predictions"
         if self.cuts is None: return self.noise**2
         p = self._above(users, items)
         second = 1 + (p * (2*np.arange(1, p.shape[1]+1) + 1)).sum(1)     # E[stars^2] = 1 + sum_k (2k+1) P(stars > k)
@@ -62,11 +73,13 @@ class Truth:
 # %% ../nbs/lib/synth.ipynb #synth-007
 def _pairs(rng, n_users, n_items, n):
     "n distinct (user, item) pairs as positions, popular ones more often, in random order"
-    users,items = rng.lognormal(sigma=1., size=n_users),rng.lognormal(sigma=1.25, size=n_items)
+    users = rng.lognormal(sigma=1., size=n_users)
+    items = rng.lognormal(sigma=1.25, size=n_items)
     cells = n_users*n_items
     if cells <= 4*n or cells <= 4_000_000:
         keys = (np.log(users)[:,None] + np.log(items) + rng.gumbel(size=(n_users, n_items))).ravel()
-        cell = np.sort(np.argpartition(-keys, n-1)[:n])     # sorted: the order that argpartition leaves depends on the processor
+        # sorted, because the order that argpartition leaves depends on the processor
+        cell = np.sort(np.argpartition(-keys, n-1)[:n])
     else:
         cell = np.empty(0, dtype=np.int64)
         while len(cell) < n:
@@ -84,21 +97,25 @@ def synth_ratings(
     n_items:int=1682, # Items, with ids from 1
     n_ratings:int=100_000, # Rows; each (user, item) pair at most once
     n_factors:int=5, # Planted factors
-    noise:float=0.8, # Standard deviation of the noise, where scores without it have about 0.8
+    noise:float=0.8, # Standard deviation of the noise; scores without it have about 0.8
     seed:int=42, # The same seed gives the same table
     stars:tuple|None=STARS, # Shares of one, two, ... stars; None leaves the ratings uncut: mean + score + noise
 )->pd.DataFrame: # `user`, `movie`, `rating`, `timestamp`, `title`; the `Truth` in `.attrs['truth']`
-    """Ratings from planted factors, made to look like MovieLens-100k: its shares of stars, its long tails, and a truth that is known.
-    Raises a `ValueError` for sizes that cannot be, or shares that do not add up to 1"""
-    for name,v in (('n_users', n_users), ('n_items', n_items), ('n_ratings', n_ratings)):
-        if not isinstance(v, (int, np.integer)) or v < 1: raise ValueError(f'{name} is {v!r}; right is a whole number, 1 or more')
-    if n_ratings > n_users*n_items: raise ValueError(f'{n_ratings:,} ratings do not fit a table of {n_users:,} x {n_items:,}: a pair comes once')
-    if not n_factors >= 0 or not noise >= 0: raise ValueError(f'n_factors {n_factors} and noise {noise} are at least 0')
-    if stars is not None and (min(stars) < 0 or not np.isclose(sum(stars), 1, atol=1e-3)): raise ValueError(f'the shares of stars {stars} add up to {sum(stars):g}, not to 1')
+    """Ratings from planted factors, made to look like MovieLens-100k: its shares of stars, its long tails, and a
+    truth that you know. Raises a `ValueError` for impossible sizes, and for shares that don't add up to 1"""
+    for name,v in (('n_users', n_users), ('n_items', n_items), ('n_ratings', n_ratings)): whole_number(name, v)
+    whole_number('n_factors', n_factors, least=0)
+    if n_ratings > n_users*n_items:
+        raise ValueError(f'n_ratings must be at most {n_users*n_items:,} ({n_users:,} users x {n_items:,} items, '
+                         f'each pair once), got {n_ratings:,}')
+    if not noise >= 0: raise ValueError(f'noise must be at least 0, got {noise}')
+    if stars is not None and (min(stars) < 0 or not np.isclose(sum(stars), 1, atol=1e-3)):
+        raise ValueError(f'stars must be shares from 0 to 1 that add up to 1, got {stars}')
     rng = np.random.default_rng(seed)
     scale = (0.5/max(n_factors, 1)**.5)**.5     # the dot product then has a standard deviation of 0.5
-    truth = Truth(rng.normal(0, scale, (n_users, n_factors)), rng.normal(0, scale, (n_items, n_factors)),
-                  rng.normal(0, .4, n_users), rng.normal(0, .5, n_items), noise)
+    truth = Truth(user_factors=rng.normal(0, scale, (n_users, n_factors)),
+                  item_factors=rng.normal(0, scale, (n_items, n_factors)),
+                  user_bias=rng.normal(0, .4, n_users), item_bias=rng.normal(0, .5, n_items), noise=noise)
     users,items = (p+1 for p in _pairs(rng, n_users, n_items, n_ratings))
     rating = truth.score(users, items) + noise*rng.normal(size=n_ratings)
     if stars is None:

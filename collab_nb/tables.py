@@ -1,4 +1,4 @@
-"""What a learner knows about each user and item: factors, biases, and how many ratings they were learned from.
+"""Read what a trained model knows about each user and item: factors, biases, and the number of training ratings.
 
 Docs: https://your_name.github.io/collab_nb/lib/tables.html.md"""
 
@@ -19,18 +19,18 @@ from .columns import plain
 # %% ../nbs/lib/tables.ipynb #tables-005
 @dataclass
 class LearnerTables:
-    "What `learner_tables` read. Row 0 of every table is `#na#`; biases are None when the model has none"
+    "What `learner_tables` reads. Row 0 of every table is `#na#`; a table that the model doesn't have is None"
     users:list # User ids, in the order of the rows
     items:list # Item ids, in the order of the rows
-    user_factors:torch.Tensor # (n_users, d)
-    item_factors:torch.Tensor # (n_items, d)
+    user_factors:torch.Tensor|None # (n_users, d)
+    item_factors:torch.Tensor|None # (n_items, d)
     user_bias:torch.Tensor|None # (n_users,)
     item_bias:torch.Tensor|None # (n_items,)
     user_counts:np.ndarray # (n_users,) training ratings
     item_counts:np.ndarray # (n_items,) training ratings
     codes:np.ndarray # (n, 2) row of the user and row of the item of each training rating
     ratings:np.ndarray # (n,) the training ratings
-    titles:dict|None # {item: title}, when the loaders know them
+    titles:dict|None # {item: title}, if the loaders know them
     y_range:tuple|None # The model's range
 
     def row(self,
@@ -38,7 +38,8 @@ class LearnerTables:
         id, # An id
     )->int: # Its row
         "The row of an id. Raises a `ValueError` for an id that's unknown, or that has no training rating"
-        id,ids,counts = plain(id),*((self.users, self.user_counts) if what == 'user' else (self.items, self.item_counts))
+        id = plain(id)
+        ids,counts = (self.users, self.user_counts) if what == 'user' else (self.items, self.item_counts)
         if isinstance(id, bool) or not isinstance(id, (int, str)) or id not in ids[1:]:
             raise ValueError(f'{what} {id!r} is not among the {len(ids)-1:,} that the model knows, such as {ids[1]!r}')
         row = ids.index(id, 1)
@@ -50,40 +51,46 @@ class LearnerTables:
         rows, # Rows of items
         **columns, # More columns
     )->pd.DataFrame: # `item`, `title` and `columns`
-        "A table of items. When the loaders know no titles, the id takes the title's place"
+        "A table of items. If the loaders know no titles, the column `title` repeats the id"
         items = [self.items[r] for r in rows]
-        titles = [self.titles[i] if isinstance(self.titles, dict) else i for i in items]
+        titles = [self.titles[i] for i in items] if isinstance(self.titles, dict) else items
         return pd.DataFrame({'item': items, 'title': titles, **columns})
 
 # %% ../nbs/lib/tables.ipynb #tables-006
 _ATTRIBUTES = {'user_factors': ('user_factors', 'u_weight'), 'item_factors': ('movie_factors', 'i_weight'),
-               'user_bias': ('user_bias', 'u_bias'), 'item_bias': ('movie_bias', 'i_bias')}     # our name, fastai's name
+               'user_bias': ('user_bias', 'u_bias'), 'item_bias': ('movie_bias', 'i_bias')} # our name, fastai's
 
 def _find_tables(model):
     "The tables of `model`, by name: what its `factor_tables()` says, or the weights of its embeddings"
     if hasattr(model, 'factor_tables'): return model.factor_tables()
-    found = {name: next((getattr(model, a) for a in names if hasattr(model, a)), None) for name,names in _ATTRIBUTES.items()}
-    return {name: emb.weight for name,emb in found.items() if emb is not None}
+    found = {}
+    for name,attributes in _ATTRIBUTES.items():
+        emb = next((getattr(model, a) for a in attributes if hasattr(model, a)), None)
+        if emb is not None: found[name] = emb.weight
+    return found
 
 def learner_tables(
     learn, # A fastai `Learner` with a model of the course, or fastai's `EmbeddingDotBias`
     need=('user_factors', 'item_factors'), # Tables that must be there
 )->LearnerTables:
-    """The tables of a trained model and the training ratings behind them. A model whose rows are sums of several tables says so
-    in a method `factor_tables`. Raises a `ValueError` that names a table that's needed and missing"""
+    """The tables of a trained model and the training ratings behind them. A model whose rows are sums of several
+    tables says so in a method `factor_tables`. Raises a `ValueError` that names a table that's needed and missing"""
     model = getattr(learn, 'model', None)
     tables = {name: t.detach().float().cpu() for name,t in _find_tables(model).items()}
     for name in need:
         if name not in tables:
             attribute = _ATTRIBUTES[name][0]
             like = 'DotProductBias' if name.endswith('bias') else 'DotProduct or DotProductBias'
-            raise ValueError(f'the model must have a table {attribute!r}, such as {like}, '
-                             f'got a {type(learn if model is None else model).__name__}')
-    for name in ('user_bias', 'item_bias'): tables[name] = tables[name].reshape(-1) if name in tables else None
-    dls,ds = learn.dls,learn.dls.train_ds
-    users,items = ([plain(v) for v in ids] for ids in list(dls.classes.values())[:2])
+            kind = type(learn if model is None else model).__name__
+            raise ValueError(f'the model must have a table {attribute!r}, such as {like}, got a {kind}')
+    tables = {name: tables.get(name) for name in _ATTRIBUTES}
+    for name in ('user_bias', 'item_bias'):
+        if tables[name] is not None: tables[name] = tables[name].reshape(-1)
+    ds = learn.dls.train_ds
+    users,items = ([plain(v) for v in ids] for ids in list(learn.dls.classes.values())[:2])
     codes = np.asarray(ds.xs)[:,:2]
     counts = [np.bincount(codes[:,k], minlength=len(ids)) for k,ids in enumerate((users, items))]
     for c in counts: c[0] = 0     # `#na#` is shown nowhere
     return LearnerTables(users, items, **tables, user_counts=counts[0], item_counts=counts[1], codes=codes,
-                         ratings=np.asarray(ds.ys).reshape(-1), titles=getattr(dls, 'titles', None), y_range=getattr(model, 'y_range', None))
+                         ratings=np.asarray(ds.ys).reshape(-1), titles=getattr(learn.dls, 'titles', None),
+                         y_range=getattr(model, 'y_range', None))
