@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[1]
 NBS = ROOT/'nbs'
 
 # Which tests need what is seen from their fixtures; tests that share a costly one run in the same process
-MARKS = {'movielens': {'path', 'ratings'}, 'browser': {'browser', 'site', 'lab'}, 'network': {'empty_env'}}
-GROUPS = {'site': {'site'}, 'lab': {'lab'}, 'wheel': {'empty_env'}}
+MARKS = {'movielens': {'path', 'ratings'}, 'browser': {'browser', 'site', 'toy', 'lab'}, 'network': {'built'}}
+GROUPS = {'site': {'site'}, 'toy': {'toy'}, 'lab': {'lab'}, 'wheel': {'built'}, 'run': {'ran'}}
 
 def pytest_collection_modifyitems(items):
     "Mark tests by their fixtures, keep those of a group together, and start the slowest first"
