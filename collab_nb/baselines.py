@@ -63,7 +63,7 @@ class Means:
         ids = {'user': pd.Series(np.atleast_1d(users), name='user'), 'item': pd.Series(np.atleast_1d(items), name='item')}
         if len(ids['user']) != len(ids['item']): raise ValueError(f"{len(ids['user'])} users and {len(ids['item'])} items; want pairs")
         for what,col in ids.items():
-            if len(col) and type(sorted_ids(col)[0]) != self.kinds[what]:
+            if len(col) and type(sorted_ids(col)[0]) is not self.kinds[what]:
                 raise ValueError(f'{what} ids such as {col[0]!r} are asked for, and the training ids are {self.kinds[what].__name__}')
         res = np.full(len(ids['user']), self.mean)
         for what,offset in self.offsets.items(): res += ids[what].map(offset).astype('float64').fillna(0).to_numpy()

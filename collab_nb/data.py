@@ -8,13 +8,13 @@ __all__ = ['read_movies', 'read_ratings', 'read_users', 'DataError', 'Truth', 'c
            'tuning_split']
 
 # %% ../nbs/00_data.ipynb #00-002
-import numpy as np
 import pandas as pd
 
-from .loader import RatingDataLoaders,rating_dls
-from .sources import DataError,check_ml100k,get_ml100k,my_ratings
-from .splits import check_splits,fold_split,random_split,time_split,tuning_split
-from .synth import Truth,synth_ratings
+# this module offers them, too, so that one import is enough for a lesson
+from .loader import RatingDataLoaders,rating_dls     # noqa: F401
+from .sources import DataError,check_ml100k,get_ml100k,my_ratings     # noqa: F401
+from .splits import check_splits,fold_split,random_split,time_split,tuning_split     # noqa: F401
+from .synth import Truth,synth_ratings     # noqa: F401
 
 # %% ../nbs/00_data.ipynb #00-005
 _all_ = ['DataError', 'Truth', 'check_ml100k', 'check_splits', 'fold_split', 'get_ml100k', 'my_ratings', 'random_split', 'rating_dls',

@@ -75,7 +75,7 @@ def place_labels(
     points = ax.transData.transform(np.c_[x, y])
     taken = [Bbox.from_bounds(px-dot/2, py-dot/2, dot, dot) for px,py in points] + [a.get_window_extent(renderer) for a in avoid]
     placed = []
-    for (px,py),x_,y_,label in zip(points, x, y, labels):
+    for x_,y_,label in zip(x, y, labels):
         for r,angle in ((r, a) for r in (5, 9, 15, 23, 32) for a in np.radians([0, 180, 90, 270, 45, 135, 225, 315])):
             dx,dy = np.cos(angle).round(3),np.sin(angle).round(3)
             side = dict(ha='left' if dx > .1 else 'right' if dx < -.1 else 'center', va='bottom' if dy > .1 else 'top' if dy < -.1 else 'center')
@@ -101,7 +101,8 @@ def neighbours(
 )->pd.DataFrame: # `item`, `title`, `score`, best first, without the item itself
     """The items whose factors are nearest to those of `item` (item similarity by factors: Koren, Bell and Volinsky, 2009).
     Raises a `ValueError` for an unknown item or one without training ratings, another kind, and a k or `min_ratings` that is no whole number from 1 up"""
-    whole_number('k', k); whole_number('min_ratings', min_ratings)
+    whole_number('k', k)
+    whole_number('min_ratings', min_ratings)
     if kind not in ('cosine', 'dot'): raise ValueError(f"kind is {kind!r}; right is 'cosine' or 'dot'")
     tables = learner_tables(learn)
     factors,code = tables.item_factors,tables.row('item', item)

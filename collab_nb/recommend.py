@@ -290,7 +290,8 @@ class Recommender:
             theta = fold_in(self.user_factors[rows], self.user_bias[rows], stars, self.ridge, centre, self.y_range).float()
             if i not in res._item_row:
                 res._item_row[i] = len(res.items)
-                res.items.append(i); res.titles[i] = names.get(i, str(i))
+                res.items.append(i)
+                res.titles[i] = names.get(i, str(i))
                 res.item_factors,res.item_bias = torch.cat([res.item_factors, theta[None,:-1]]),torch.cat([res.item_bias, theta[-1:]])
             else: res.item_factors[res._item_row[i]],res.item_bias[res._item_row[i]] = theta[:-1],theta[-1]
         centre = self._centre()

@@ -60,7 +60,8 @@ def train_one_cycle(
         for x,y in dls.train:                                                            # (bs, 2), (bs,)
             opt.set_hypers(lr=lrs(step/n_steps), mom=moms(step/n_steps))
             F.mse_loss(model(x), y).backward()
-            opt.step(); opt.zero_grad()
+            opt.step()
+            opt.zero_grad()
             step += 1
     model.eval()
     with torch.no_grad(): return sum(((model(x)-y)**2).sum().item() for x,y in dls.valid)/dls.valid.n

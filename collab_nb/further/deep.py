@@ -42,12 +42,13 @@ def fit_torch(
         for x,y in train:
             loss = loss_of(x, y)
             loss.backward()
-            opt.step(); opt.zero_grad()
+            opt.step()
+            opt.zero_grad()
             schedule.step()
         if not loss.isfinite(): raise ValueError(f'the loss is {loss.item()} in epoch {epoch}: try a learning rate below {lr:g}')
     model.eval()
     with torch.no_grad(): losses = [(loss_of(x, y).item()*len(y), len(y)) for x,y in valid]
-    return sum(l for l,_ in losses)/sum(n for _,n in losses)
+    return sum(loss for loss,_ in losses)/sum(n for _,n in losses)
 
 # %% ../../nbs/further/11_deep.ipynb #11-041
 class CollabNet(Module):

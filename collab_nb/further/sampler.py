@@ -15,7 +15,7 @@ from torch.nn.functional import embedding
 from torch.special import ndtr,ndtri
 
 # %% ../../nbs/further/13_sampler.ipynb #13-005
-from ..columns import as_ratings,column,plain,sorted_ids
+from ..columns import as_ratings,column,sorted_ids
 from .sets import tag_pairs
 
 # %% ../../nbs/further/13_sampler.ipynb #13-014
