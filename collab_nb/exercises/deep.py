@@ -1,4 +1,4 @@
-"""By the end, you have trained nothing and yet written what decides a training: a loss for stars that come in halves, what to read off five probabilities, and a net on a user's and a film's numbers.
+"""By the end, you've written a loss for half stars, sorted movies two ways by five probabilities, and built a net.
 
 Docs: https://your_name.github.io/collab_nb/masters/deep.html.md"""
 
@@ -17,9 +17,11 @@ from ..checks import Exercise
 halves = Exercise('half_star_loss', chapter='11_deep', title='Half stars', level=2, minutes=7,
     why='Labels that do not count from zero are a sure way to get an error out of this loss, or worse, none.',
     buys='Any scale with steps will do now: stars, half stars, marks at school.',
-    hints=['First make whole numbers of the half stars, then let them count from zero. What does that make of `.5`, and of `5.`?',
+    hints=['First make whole numbers of the half stars, then let them count from zero. '
+           'What does that make of `.5`, and of `5.`?',
            '`2*ratings` runs from 1 to 10. Take away what is needed, and turn it with `.long()`.',
-           '`F.cross_entropy` does the rest: it takes the logits as they are, does the softmax itself, and gives the mean.'])
+           '`F.cross_entropy` does the rest: it takes the logits as they are, '
+           'does the softmax itself, and gives the mean.'])
 
 @halves.answer
 def half_star_loss(
@@ -35,18 +37,23 @@ def _rated(rng):
     bs = int(rng.integers(2, 4))
     ratings = rng.choice([.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5], bs)
     if rng.random() < .5: ratings[0] = rng.choice([.5, 5])     # both ends, where a shift shows
-    return torch.tensor(rng.normal(size=(bs, 10)).round(1)*2, dtype=torch.float32),torch.tensor(ratings, dtype=torch.float32)
+    logits = rng.normal(size=(bs, 10)).round(1)*2
+    return torch.tensor(logits, dtype=torch.float32),torch.tensor(ratings, dtype=torch.float32)
 
 @halves.spec
 def _one_by_one(logits, ratings):
-    stars,total = [.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5],0.
-    for row,rating in zip(logits.tolist(), ratings.tolist()):
+    stars = [.5, 1, 1.5, 2, 2.5, 3, 3.5, 4, 4.5, 5]
+    total = 0.
+    for row,rating in zip(logits.tolist(), ratings.tolist(), strict=True):
         weights = np.exp(row)
-        probs = {star: w/weights.sum() for star,w in zip(stars, weights)}
+        probs = {star: w/weights.sum() for star,w in zip(stars, weights, strict=True)}
         total -= np.log(probs[rating])
     return torch.tensor(total/len(ratings))
 
-@halves.wrong('Your classes begin at 1: half a star is class 0, and five stars are the last of ten, class 9. Where nobody gave five stars, this goes wrong without an error.', seen='https://github.com/tensorflow/models/issues/15')
+# %% ../../nbs/masters/11_deep.ipynb #x11-008w
+@halves.wrong('Your classes begin at 1: half a star is class 0, and five stars are the last of ten, class 9. '
+    'Where nobody gave five stars, this goes wrong without an error.',
+    seen='https://github.com/tensorflow/models/issues/15')
 def _from_one(logits, ratings): return F.cross_entropy(logits, (2*ratings).long())
 
 @halves.wrong('`.long()` cuts the half stars off before they are counted. Make whole numbers of them first.')
@@ -55,10 +62,12 @@ def _cut_off(logits, ratings): return F.cross_entropy(logits, ratings.long()*2-1
 @halves.wrong('These are the classes of whole stars. With halves there are twice as many.')
 def _whole_stars(logits, ratings): return F.cross_entropy(logits, ratings.long()-1)
 
-@halves.wrong('You hand over probabilities. `cross_entropy` takes logits and does the softmax itself; done twice, it can never become small.', seen='https://github.com/Lightning-Universe/lightning-bolts/issues/654')
+@halves.wrong('You hand over probabilities. `cross_entropy` takes logits and does the softmax itself; '
+    'done twice, it can never become small.', seen='https://github.com/Lightning-Universe/lightning-bolts/issues/654')
 def _softmax_twice(logits, ratings): return F.cross_entropy(logits.softmax(1), (2*ratings).long()-1)
 
-@halves.wrong('`nll_loss` wants the logarithm of probabilities and yours are probabilities, so the loss comes out negative. `cross_entropy` takes the logits and does both.')
+@halves.wrong('`nll_loss` wants the logarithm of probabilities and yours are probabilities, '
+    'so the loss comes out negative. `cross_entropy` takes the logits and does both.')
 def _no_logarithm(logits, ratings): return F.nll_loss(logits.softmax(1), (2*ratings).long()-1)
 
 @halves.wrong('That is the sum over the batch. As a mean, the loss does not depend on how many ratings are in it.')
@@ -68,8 +77,10 @@ def _sum(logits, ratings): return F.cross_entropy(logits, (2*ratings).long()-1, 
 fans = Exercise('stars_and_fans', chapter='11_deep', title='The star and the fans', level=1, minutes=6,
     why='A list sorted by expected stars and one sorted by the chance of a fan are different lists.',
     buys='You can choose after the training what a list is sorted by; a model of one number has chosen before.',
-    hints=['Logits are no probabilities yet. Which function makes them so, and along which dimension must they sum to 1?',
-           'Column 0 belongs to one star. The expected rating is the sum of stars times probabilities: `probs @ torch.arange(1., 6)`.',
+    hints=['Logits are no probabilities yet. Which function makes them so, '
+           'and along which dimension must they sum to 1?',
+           'Column 0 belongs to one star. The expected rating is the sum of stars times probabilities: '
+           '`probs @ torch.arange(1., 6)`.',
            'Four stars are column 3. The chance of four or more is the sum of two columns.'],
     parts=['The expected stars', 'The chance of four or more'])
 
@@ -91,25 +102,29 @@ def _star_by_star(logits):
     for row in logits.tolist():
         weights = np.exp(row)
         e = c = 0.
-        for star,w in zip((1, 2, 3, 4, 5), weights):
+        for star,w in zip((1, 2, 3, 4, 5), weights, strict=True):
             e += star*w/weights.sum()
             if star >= 4: c += w/weights.sum()
         expected.append(e)
         chances.append(c)
     return torch.tensor(expected),torch.tensor(chances)
 
+# %% ../../nbs/masters/11_deep.ipynb #x11-012w
 @fans.wrong('Your stars run from 0 to 4: those are the columns. Column 0 is one star.')
 def _columns_for_stars(logits):
     probs = logits.softmax(dim=1)
     return probs @ torch.arange(5.), probs[:,3:].sum(dim=1)
 
-@fans.wrong('That is the most likely star. The expected one weighs all five by their chances, and may lie between two stars.')
+@fans.wrong('That is the most likely star. The expected one weighs all five by their chances, '
+    'and may lie between two stars.')
 def _most_likely(logits): return logits.argmax(dim=1)+1., logits.softmax(dim=1)[:,3:].sum(dim=1)
 
-@fans.wrong('You weigh with the logits themselves. They are no probabilities: some are negative, and they do not sum to 1.')
+@fans.wrong('You weigh with the logits themselves. They are no probabilities: '
+    'some are negative, and they do not sum to 1.')
 def _no_softmax(logits): return logits @ torch.arange(1., 6), logits[:,3:].sum(dim=1)
 
-@fans.wrong('Your probabilities sum to 1 over the films, and not over the stars of each film. Look at the dimension of the softmax.', seen='https://github.com/pytorch/pytorch/pull/37399')
+@fans.wrong('Your probabilities sum to 1 over the films, and not over the stars of each film. '
+    'Look at the dimension of the softmax.', seen='https://github.com/pytorch/pytorch/pull/37399')
 def _over_the_films(logits):
     probs = logits.softmax(dim=0)
     return probs @ torch.arange(1., 6), probs[:,3:].sum(dim=1)
@@ -123,8 +138,10 @@ def _five_only(logits):
 net = Exercise('net_rating', chapter='11_deep', title='A net by hand', level=2, minutes=10, kind=torch.Tensor,
     why='Many errors in nets are errors of shape, and the worst of them raise nothing.',
     buys='You have the forward pass of `CollabNet`, and of most nets that recommend anything.',
-    hints=['Side by side means along the columns: `(bs, du)` and `(bs, dm)` become `(bs, du+dm)`. `torch.cat` does it; say along which `dim`. Print shapes as you go.',
-           'The hidden layer is `torch.relu(rows @ w1 + b1)`. The output is built in the same way, without the bend: which shape has it?',
+    hints=['Side by side means along the columns: `(bs, du)` and `(bs, dm)` become `(bs, du+dm)`. '
+           '`torch.cat` does it; say along which `dim`. Print shapes as you go.',
+           'The hidden layer is `torch.relu(rows @ w1 + b1)`. '
+           'The output is built in the same way, without the bend: which shape has it?',
            'Take the last dimension away, and only that one: `.squeeze(1)`. Then `5.5*torch.sigmoid(...)`.'])
 
 @net.answer
@@ -145,39 +162,55 @@ def net_rating(
 @net.cases
 def _weights(rng):
     bs,du,dm,h = int(rng.choice([1, 1, 2, 3])),2,int(rng.choice([1, 3])),4
-    return tuple(torch.tensor(rng.normal(size=s).round(1), dtype=torch.float32) for s in ((bs, du), (bs, dm), (du+dm, h), (h,), (h, 1), (1,)))
+    shapes = (bs, du), (bs, dm), (du+dm, h), (h,), (h, 1), (1,)
+    return tuple(torch.tensor(rng.normal(size=s).round(1), dtype=torch.float32) for s in shapes)
 
 @net.spec
 def _unit_by_unit(users, movies, w1, b1, w2, b2):
     res = []
-    for user,movie in zip(users.tolist(), movies.tolist()):
-        row,out = user+movie,b2.item()                          # two lists, one after the other
+    for user,movie in zip(users.tolist(), movies.tolist(), strict=True):
+        row = user+movie                          # two lists, one after the other
+        out = b2.item()
         for k in range(len(b1)):
             unit = b1[k].item() + sum(x*w1[i,k].item() for i,x in enumerate(row))
             if unit > 0: out += unit*w2[k,0].item()
         res.append(5.5/(1 + np.exp(-out)))
     return torch.tensor(res)
 
-@net.wrong('Users and films do not go together number by number: `+` and `*` want rows of one length. They stand side by side (`cat`), so that each number keeps its own weight.')
-def _added(users, movies, w1, b1, w2, b2): return 5.5*torch.sigmoid(torch.relu((users+movies) @ w1 + b1) @ w2 + b2).squeeze(1)
+# %% ../../nbs/masters/11_deep.ipynb #x11-018w
+def _stars(hidden, w2, b2): return 5.5*torch.sigmoid(hidden @ w2 + b2).squeeze(1)
 
-@net.wrong('You put the films below the users, as further ratings. They belong beside them: look at the `dim` of `cat`.')
-def _below(users, movies, w1, b1, w2, b2): return 5.5*torch.sigmoid(torch.relu(torch.cat([users, movies]) @ w1 + b1) @ w2 + b2).squeeze(1)
+@net.wrong('Users and films do not go together number by number: `+` and `*` want rows of one length. '
+    'They stand side by side (`cat`), so that each number keeps its own weight.')
+def _added(users, movies, w1, b1, w2, b2): return _stars(torch.relu((users+movies) @ w1 + b1), w2, b2)
 
-@net.wrong('The films stand before the users, so each meets the weights of the other. Nothing raises, and weights that were saved no longer fit.')
+@net.wrong('You put the films below the users, as further ratings. '
+    'They belong beside them: look at the `dim` of `cat`.')
+def _below(users, movies, w1, b1, w2, b2):
+    return _stars(torch.relu(torch.cat([users, movies]) @ w1 + b1), w2, b2)
+
+@net.wrong('The films stand before the users, so each meets the weights of the other. '
+    'Nothing raises, and weights that were saved no longer fit.')
 def _films_first(users, movies, w1, b1, w2, b2): return net_rating(movies, users, w1, b1, w2, b2)
 
-@net.wrong('Your result has a dimension too many. Against ratings of shape `(bs,)` the loss would compare each prediction with each rating.', seen='https://discuss.pytorch.org/t/output-of-the-model-depends-on-the-shape-of-the-weights-tensor/148155')
+@net.wrong('Your result has a dimension too many. '
+    'Against ratings of shape `(bs,)` the loss would compare each prediction with each rating.',
+    seen='https://discuss.pytorch.org/t/output-of-the-model-depends-on-the-shape-of-the-weights-tensor/148155')
 def _a_column(users, movies, w1, b1, w2, b2): return net_rating(users, movies, w1, b1, w2, b2)[:,None]
 
-@net.wrong('`squeeze` without a dimension takes away all that are 1, and in a batch of a single rating that is the batch as well. Say which one.', seen='https://github.com/NVIDIA/tacotron2/pull/303')
+@net.wrong('`squeeze` without a dimension takes away all that are 1, '
+    'and in a batch of a single rating that is the batch as well. Say which one.',
+    seen='https://github.com/NVIDIA/tacotron2/pull/303')
 def _squeezed_flat(users, movies, w1, b1, w2, b2): return net_rating(users, movies, w1, b1, w2, b2).squeeze()
 
-@net.wrong('There is no bend between your layers. Two linear layers on end are one linear layer, which can only add a user\'s part and a film\'s.', seen='https://github.com/dmlc/mxnet-notebooks/issues/5')
-def _no_bend(users, movies, w1, b1, w2, b2): return 5.5*torch.sigmoid((torch.cat([users, movies], dim=1) @ w1 + b1) @ w2 + b2).squeeze(1)
+@net.wrong('There is no bend between your layers. Two linear layers on end are one linear layer, '
+    'which can only add a user\'s part and a film\'s.', seen='https://github.com/dmlc/mxnet-notebooks/issues/5')
+def _no_bend(users, movies, w1, b1, w2, b2): return _stars(torch.cat([users, movies], dim=1) @ w1 + b1, w2, b2)
 
-@net.wrong('Number by number does not go here: a layer is a matrix product, `@`. Each hidden unit has a weight for each of the numbers side by side.')
-def _times(users, movies, w1, b1, w2, b2): return 5.5*torch.sigmoid(torch.relu(torch.cat([users, movies], dim=1) * w1 + b1) @ w2 + b2).squeeze(1)
+@net.wrong('Number by number does not go here: a layer is a matrix product, `@`. '
+    'Each hidden unit has a weight for each of the numbers side by side.')
+def _times(users, movies, w1, b1, w2, b2):
+    return _stars(torch.relu(torch.cat([users, movies], dim=1) * w1 + b1), w2, b2)
 
 @net.wrong('Your ratings lie between 0 and 1: a sigmoid ends there. Stretch it to the stars.')
 def _bare(users, movies, w1, b1, w2, b2): return net_rating(users, movies, w1, b1, w2, b2)/5.5
@@ -189,7 +222,9 @@ def _no_b1(users, movies, w1, b1, w2, b2): return net_rating(users, movies, w1, 
 def _no_b2(users, movies, w1, b1, w2, b2): return net_rating(users, movies, w1, b1, w2, 0*b2)
 
 @net.wrong('Add `b1` before negative numbers become zero.')
-def _bend_first(users, movies, w1, b1, w2, b2): return 5.5*torch.sigmoid((torch.relu(torch.cat([users, movies], dim=1) @ w1) + b1) @ w2 + b2).squeeze(1)
+def _bend_first(users, movies, w1, b1, w2, b2):
+    return _stars(torch.relu(torch.cat([users, movies], dim=1) @ w1) + b1, w2, b2)
 
-@net.wrong('The stars are right, but they stand in a list or an array. Wanted is a tensor: a loss compares it with ratings.')
+@net.wrong('The stars are right, but they stand in a list or an array. '
+    'Wanted is a tensor: a loss compares it with ratings.')
 def _no_tensor(users, movies, w1, b1, w2, b2): return net_rating(users, movies, w1, b1, w2, b2).tolist()

@@ -1,4 +1,4 @@
-"""By the end, you can tell a gain from the luck of the draw, find what leaks in an experiment, and score a list by hand.
+"""By the end, you can tell a gain from luck, find what leaks in an experiment, and score a list by hand.
 
 Docs: https://your_name.github.io/collab_nb/masters/evaluate.html.md"""
 
@@ -43,15 +43,18 @@ def _cases(rng):
 
 @pairs.spec
 def _slow(old, new):
-    gains = [a-b for a,b in zip(old, new) if a == a and b == b]      # nan is not equal to itself
+    gains = [a-b for a,b in zip(old, new, strict=True) if a == a and b == b]      # nan is not equal to itself
     mean = sum(gains)/len(gains)
-    return np.array(mean),np.array((sum((g-mean)**2 for g in gains)/(len(gains)-1)/len(gains))**.5)     # arrays, so that a verdict names the part
+    variance = sum((g-mean)**2 for g in gains)/(len(gains)-1)
+    return np.array(mean),np.array((variance/len(gains))**.5)     # arrays, so that a verdict names the part
 
 @pairs.observe
 def _two_numbers(answer, old, new):
     res = answer(old, new)
-    return tuple(map(np.array, res)) if isinstance(res, (tuple, list)) else res     # printed as those of the specification
+    if not isinstance(res, (tuple, list)): return res
+    return tuple(map(np.array, res))     # printed as those of the specification
 
+# %% ../../nbs/masters/08_evaluate.ipynb #x08-008w
 def _gain(old, new): return (old-new)[~np.isnan(old-new)]
 
 @pairs.wrong('The sign is turned round: an error that falls from `old` to `new` is a gain.')
@@ -59,22 +62,27 @@ def _sign(old, new):
     g = _gain(new, old)
     return g.mean(),g.std(ddof=1)/len(g)**.5
 
-@pairs.wrong('The spread is divided by n. With a handful of seeds that flatters: a sample\'s spread wants `ddof=1`, and numpy\'s default is 0.', seen='https://github.com/jsboige/CoursIA/pull/11144')
+@pairs.wrong('The spread is divided by n. With a handful of seeds that flatters: '
+    'a sample\'s spread wants `ddof=1`, and numpy\'s default is 0.',
+    seen='https://github.com/jsboige/CoursIA/pull/11144')
 def _ddof(old, new):
     g = _gain(old, new)
     return g.mean(),g.std()/len(g)**.5
 
-@pairs.wrong('That is the spread from seed to seed. The *mean* of several seeds scatters less: divide by the root of their number.')
+@pairs.wrong('That is the spread from seed to seed. The *mean* of several seeds scatters less: '
+    'divide by the root of their number.')
 def _spread(old, new):
     g = _gain(old, new)
     return g.mean(),g.std(ddof=1)
 
-@pairs.wrong('You combined the spreads of the two models, as if each had drawn splits of its own. The luck of the splits is in that; take the spread of the differences.')
+@pairs.wrong('You combined the spreads of the two models, as if each had drawn splits of its own. '
+    'The luck of the splits is in that; take the spread of the differences.')
 def _unpaired(old, new):
     kept = ~np.isnan(old-new)
     return (old-new)[kept].mean(),((old[kept].var(ddof=1)+new[kept].var(ddof=1))/kept.sum())**.5
 
-@pairs.wrong('You took the mean of each model over the runs that *it* finished. Then the two are not compared on the same splits.')
+@pairs.wrong('You took the mean of each model over the runs that *it* finished. '
+    'Then the two are not compared on the same splits.')
 def _nanmeans(old, new):
     g = _gain(old, new)
     return np.nanmean(old)-np.nanmean(new),g.std(ddof=1)/len(g)**.5
@@ -92,8 +100,10 @@ stop = Exercise('honest_error', chapter='08_evaluate', title='Stop the leaks', l
     why='Each of the three leaks is one careless word, and none raises an error.',
     buys='Train, choose, ask once: this shape serves for any model and any setting.',
     hints=['Name the rows that may teach: `told = part == "train"`. Where do `stars` and `movie` stand without it?',
-           '`np.bincount(movie[told], ...)` becomes too short when the last films have no training rating: `minlength=movie.max()+1`.',
-           'First `best = min(dampings, key=...)` with the error on `valid`; then return the error of `best` on `test`.'],
+           '`np.bincount(movie[told], ...)` becomes too short when the last films have no training rating: '
+           '`minlength=movie.max()+1`.',
+           'First `best = min(dampings, key=...)` with the error on `valid`; '
+           'then return the error of `best` on `test`.'],
     blank='''
 def honest_error(
     movie:np.ndarray, # (n,) codes of the films
@@ -103,7 +113,8 @@ def honest_error(
 )->float: # Mean squared error on the test rows
     "The test error of damped film means, with the damping chosen on the valid rows"
     mean = stars.mean()
-    n,total = np.bincount(movie),np.bincount(movie, stars-mean)     # of each film: how many, and the sum of what is above the mean
+    n = np.bincount(movie)                     # of each film: how many ratings,
+    total = np.bincount(movie, stars-mean)     # and the sum of what is above the mean
     def error(damping, name):
         guess = mean + (total/(n+damping))[movie]
         return ((stars-guess)[part == name]**2).mean()
@@ -118,9 +129,11 @@ def honest_error(
     dampings:list, # Settings to choose from, all above 0
 )->float: # Mean squared error on the test rows
     "The test error of damped film means, with the damping chosen on the valid rows"
-    told,size = part == 'train',movie.max()+1
+    told = part == 'train'
+    size = movie.max()+1
     mean = stars[told].mean()
-    n,total = np.bincount(movie[told], minlength=size),np.bincount(movie[told], stars[told]-mean, minlength=size)
+    n = np.bincount(movie[told], minlength=size)
+    total = np.bincount(movie[told], stars[told]-mean, minlength=size)
     def error(damping, name):
         guess = mean + (total/(n+damping))[movie]
         return ((stars-guess)[part == name]**2).mean()
@@ -133,11 +146,12 @@ def _cases(rng):
     n = int(rng.integers(14, 18))
     movie = np.r_[rng.integers(0, 3, n-2), 3, 3]                  # the last film has no training rating
     part = np.array([*rng.permutation((['train']*3 + ['valid', 'test'])*4)[:n-2], 'test', 'valid'])
-    return movie,np.clip(3+movie%3 + rng.integers(-2, 3, n), 1, 5).astype(float),part,rng.permutation([.1, 1., 5., 25.]).tolist()
+    stars = np.clip(3+movie%3 + rng.integers(-2, 3, n), 1, 5).astype(float)
+    return movie,stars,part,rng.permutation([.1, 1., 5., 25.]).tolist()
 
 @stop.spec
 def _slow(movie, stars, part, dampings):
-    rows = list(zip(movie.tolist(), stars.tolist(), part.tolist()))
+    rows = list(zip(movie.tolist(), stars.tolist(), part.tolist(), strict=True))
     train = [(m, s) for m,s,p in rows if p == 'train']
     mean = sum(s for _,s in train)/len(train)
     def guess(m, damping):
@@ -149,9 +163,11 @@ def _slow(movie, stars, part, dampings):
     errors = [error(d, 'valid') for d in dampings]
     return error(dampings[errors.index(min(errors))], 'test')
 
+# %% ../../nbs/masters/08_evaluate.ipynb #x08-013w
 def _leaky(movie, stars, part, dampings, mean_of=('train',), films_of=('train',), chosen_on='valid', reported='test'):
     "The function with leaks to be switched on"
-    size,films = movie.max()+1,np.isin(part, films_of)
+    size = movie.max()+1
+    films = np.isin(part, films_of)
     mean = stars[np.isin(part, mean_of)].mean()
     n,total = np.bincount(movie[films], minlength=size),np.bincount(movie[films], stars[films]-mean, minlength=size)
     def error(damping, name): return ((stars-mean-(total/(n+damping))[movie])[part == name]**2).mean()
@@ -159,13 +175,16 @@ def _leaky(movie, stars, part, dampings, mean_of=('train',), films_of=('train',)
 
 _all = 'train','valid','test'
 
-@stop.wrong('One leak is left: the overall mean is taken over all rows, test rows and all.', seen='https://github.com/udacity/deep-learning/issues/143')
+@stop.wrong('One leak is left: the overall mean is taken over all rows, test rows and all.',
+    seen='https://github.com/udacity/deep-learning/issues/143')
 def _mean(*case): return _leaky(*case, mean_of=_all)
 
-@stop.wrong('One leak is left: the films\' sums and counts are taken over all rows, so a test rating helps to guess itself.')
+@stop.wrong('One leak is left: the films\' sums and counts are taken over all rows, '
+    'so a test rating helps to guess itself.')
 def _films(*case): return _leaky(*case, films_of=_all)
 
-@stop.wrong('One leak is left: the test rows choose the damping and then say how good it is.', seen='https://github.com/zuozhaorui/SWnet/issues/2')
+@stop.wrong('One leak is left: the test rows choose the damping and then say how good it is.',
+    seen='https://github.com/zuozhaorui/SWnet/issues/2')
 def _choice(*case): return _leaky(*case, chosen_on='test')
 
 @stop.wrong('The choice is as it should be, but everything is still learned from all the rows.')
@@ -183,10 +202,12 @@ def _unchanged(*case): return _leaky(*case, mean_of=_all, films_of=_all, chosen_
 @stop.wrong('That is the error on the rows that chose. They flatter what they have chosen; report the error on `test`.')
 def _valid(*case): return _leaky(*case, reported='valid')
 
-@stop.wrong('The `valid` rows were learned from before they chose. Rows that have been learned from like a small damping too much.')
+@stop.wrong('The `valid` rows were learned from before they chose. '
+    'Rows that have been learned from like a small damping too much.')
 def _with_valid(*case): return _leaky(*case, mean_of=_all[:2], films_of=_all[:2])
 
-@stop.wrong('The last film has no training rating, so `np.bincount` of the training rows ends before it: tell it how many films there are, with `minlength`.')
+@stop.wrong('The last film has no training rating, so `np.bincount` of the training rows ends before it: '
+    'tell it how many films there are, with `minlength`.')
 def _too_short(movie, stars, part, dampings):
     told = part == 'train'
     mean = stars[told].mean()
@@ -198,8 +219,10 @@ gains = Exercise('ndcg', chapter='08_evaluate', title='A perfect list is worth 1
     why='Two libraries that both print NDCG need not mean the same number.',
     buys='Yours counts as the papers mean it; now you can check a library against it.',
     hints=['The discount of each rank, once for all: `1/np.log2(np.arange(1, k+1) + 1)` is `(k,)`.',
-           'Which places hit: `np.isin(listed[:k], relevant)`. It may be shorter than `k`, so cut the discounts to its length.',
-           'The best list has its hits in front: as many as there are relevant films, but not more than `k`. So it gets `discount[:len(relevant)].sum()`.'])
+           'Which places hit: `np.isin(listed[:k], relevant)`. '
+           'It may be shorter than `k`, so cut the discounts to its length.',
+           'The best list has its hits in front: as many as there are relevant films, but not more than `k`. '
+           'So it gets `discount[:len(relevant)].sum()`.'])
 
 @gains.answer
 def ndcg(
@@ -216,7 +239,8 @@ def ndcg(
 @gains.cases
 def _cases(rng):
     films = (rng.permutation(8)*10).tolist()
-    relevant,k = rng.choice(films, rng.integers(1, 6), replace=False).tolist(),int(rng.integers(2, 6))
+    relevant = rng.choice(films, rng.integers(1, 6), replace=False).tolist()
+    k = int(rng.integers(2, 6))
     return films[:rng.integers(max(2, k-1), 8)],relevant,k
 
 @gains.spec
@@ -227,21 +251,28 @@ def _slow(listed, relevant, k):
     for rank in range(1, min(k, len(relevant))+1): best += 1/np.log2(1+rank)
     return got/best
 
+# %% ../../nbs/masters/08_evaluate.ipynb #x08-017w
 def _score(listed, relevant, k, discount=lambda rank: 1/np.log2(1+rank), n_ideal=None, cut=True):
     hits = [rank for rank,film in enumerate(listed[:k] if cut else listed, start=1) if film in relevant]
     n = min(k, len(relevant)) if n_ideal is None else n_ideal(hits, relevant, k)
     return sum(discount(r) for r in hits)/max(sum(discount(r) for r in range(1, n+1)), 1e-9)
 
-@gains.wrong('The best list is taken as `k` hits. Where a user has fewer relevant films no list can have that many, and a perfect list would not be worth 1.', seen='https://github.com/run-llama/llama_index/issues/17070')
+@gains.wrong('The best list is taken as `k` hits. Where a user has fewer relevant films no list can have that many, '
+    'and a perfect list would not be worth 1.', seen='https://github.com/run-llama/llama_index/issues/17070')
 def _ideal_k(*case): return _score(*case, n_ideal=lambda hits, relevant, k: k)
 
-@gains.wrong('The best list has a hit for each relevant film, even where there are more of them than places. It cannot be longer than `k`.', seen='https://github.com/lenskit/lenskit/issues/869')
+@gains.wrong('The best list has a hit for each relevant film, even where there are more of them than places. '
+    'It cannot be longer than `k`.', seen='https://github.com/lenskit/lenskit/issues/869')
 def _ideal_all(*case): return _score(*case, n_ideal=lambda hits, relevant, k: len(relevant))
 
-@gains.wrong('You compare with the best order of the hits that *this* list has. One hit in front would then be a perfect list, whatever was missed.', seen='https://github.com/xiangwang1223/neural_graph_collaborative_filtering/issues/34')
+@gains.wrong('You compare with the best order of the hits that *this* list has. '
+    'One hit in front would then be a perfect list, whatever was missed.',
+    seen='https://github.com/xiangwang1223/neural_graph_collaborative_filtering/issues/34')
 def _ideal_hits(*case): return _score(*case, n_ideal=lambda hits, relevant, k: len(hits))
 
-@gains.wrong('The first two ranks are worth the same in yours: ranks count from 1, and below the line stands the logarithm of 1 + rank.', seen='https://github.com/OpenAgentHQ/openagent-eval/issues/223')
+@gains.wrong('The first two ranks are worth the same in yours: '
+    'ranks count from 1, and below the line stands the logarithm of 1 + rank.',
+    seen='https://github.com/OpenAgentHQ/openagent-eval/issues/223')
 def _off_by_one(*case): return _score(*case, discount=lambda rank: 1/np.log2(max(rank, 2)))
 
 @gains.wrong('The sum over the hits is right. It is not yet divided by what the best possible list gets.')
@@ -269,7 +300,8 @@ def precision_recall(
     k:int, # How many places count
 )->tuple: # Mean precision and mean recall over the users with held-out films
     "Precision and recall at k, each user counted once; users without held-out films are left out"
-    asked = [(len(set(listed[:k]) & set(films)), len(films)) for listed,films in zip(lists, held_out) if films]
+    pairs = zip(lists, held_out, strict=True)
+    asked = [(len(set(listed[:k]) & set(films)), len(films)) for listed,films in pairs if films]
     return np.mean([hits/k for hits,_ in asked]),np.mean([hits/n for hits,n in asked])
 
 # %% ../../nbs/masters/08_evaluate.ipynb #x08-021
@@ -284,7 +316,7 @@ def _cases(rng):
 @everybody.spec
 def _slow(lists, held_out, k):
     precision = recall = users = 0
-    for listed,films in zip(lists, held_out):
+    for listed,films in zip(lists, held_out, strict=True):
         if not films: continue
         hits = 0
         for place,film in enumerate(listed):
@@ -292,29 +324,39 @@ def _slow(lists, held_out, k):
         precision,recall,users = precision + hits/k,recall + hits/len(films),users+1
     return np.array(precision/users),np.array(recall/users)     # arrays, so that a verdict names the part
 
-def _each(lists, held_out, k): return [(len(set(l[:k]) & set(h)), len(h), len(l[:k])) for l,h in zip(lists, held_out)]
+# %% ../../nbs/masters/08_evaluate.ipynb #x08-021w
+def _each(lists, held_out, k):
+    "Of each user: hits, held-out films, places"
+    tops = [listed[:k] for listed in lists]
+    return [(len(set(top) & set(films)), len(films), len(top)) for top,films in zip(tops, held_out, strict=True)]
 
-@everybody.wrong('You added up all hits and divided by all places and all films. Then a user with many held-out films counts for more: take each user\'s share first, then the mean.')
+@everybody.wrong('You added up all hits and divided by all places and all films. '
+    'Then a user with many held-out films counts for more: take each user\'s share first, then the mean.')
 def _pooled(lists, held_out, k):
     each = [e for e in _each(lists, held_out, k) if e[1]]
     return sum(h for h,_,_ in each)/(k*len(each)),sum(h for h,_,_ in each)/sum(n for _,n,_ in each)
 
-@everybody.wrong('Users without a held-out film count as 0 in yours. No list can please them, and none should be blamed: leave them out.', seen='https://github.com/NicolasHug/Surprise/pull/349')
+@everybody.wrong('Users without a held-out film count as 0 in yours. '
+    'No list can please them, and none should be blamed: leave them out.',
+    seen='https://github.com/NicolasHug/Surprise/pull/349')
 def _zero(lists, held_out, k):
     each = _each(lists, held_out, k)
     return np.mean([h/k for h,_,_ in each]),np.mean([h/n if n else 0 for h,n,_ in each])
 
-@everybody.wrong('The recall of users without a held-out film counts as 1 in yours. Nothing was there to be found: leave them out.', seen='https://github.com/NicolasHug/Surprise/issues/328')
+@everybody.wrong('The recall of users without a held-out film counts as 1 in yours. '
+    'Nothing was there to be found: leave them out.', seen='https://github.com/NicolasHug/Surprise/issues/328')
 def _one(lists, held_out, k):
     each = _each(lists, held_out, k)
     return np.mean([h/k for h,_,_ in each]),np.mean([h/n if n else 1 for h,n,_ in each])
 
-@everybody.wrong('A list that is shorter than `k` is judged by its own length in yours: whoever recommends one film would look best. Divide by `k`.')
+@everybody.wrong('A list that is shorter than `k` is judged by its own length in yours: '
+    'whoever recommends one film would look best. Divide by `k`.')
 def _own_length(lists, held_out, k):
     each = [e for e in _each(lists, held_out, k) if e[1]]
     return np.mean([h/m for h,_,m in each]),np.mean([h/n for h,n,_ in each])
 
-@everybody.wrong('The recall is divided by `k` where a user has more held-out films than that. Some papers do so; here the share is of *all* her held-out films, and may stay below 1 for a perfect list.')
+@everybody.wrong('The recall is divided by `k` where a user has more held-out films than that. '
+    'Some papers do so; here the share is of *all* her held-out films, and may stay below 1 for a perfect list.')
 def _capped(lists, held_out, k):
     each = [e for e in _each(lists, held_out, k) if e[1]]
     return np.mean([h/k for h,_,_ in each]),np.mean([h/min(n, k) for h,n,_ in each])
@@ -324,5 +366,5 @@ def _swapped(lists, held_out, k): return _slow(lists, held_out, k)[::-1]
 
 @everybody.wrong('The whole lists count in yours. Cut them at `k` first.')
 def _uncut(lists, held_out, k):
-    each = [(len(set(l) & set(h)), len(h)) for l,h in zip(lists, held_out) if h]
-    return np.mean([h/k for h,_ in each]),np.mean([h/n for h,n in each])
+    each = [e for e in _each(lists, held_out, None) if e[1]]
+    return np.mean([h/k for h,_,_ in each]),np.mean([h/n for h,n,_ in each])
