@@ -6,6 +6,8 @@
 __all__ = []
 
 # %% ../../nbs/masters/10_recommend.ipynb #x10-004
+from dataclasses import dataclass
+
 import numpy as np
 
 from ..checks import Exercise
@@ -14,8 +16,10 @@ from ..checks import Exercise
 best_rest = Exercise('best_unrated', chapter='10_recommend', title='The best of the rest', level=1, minutes=8,
     why='Nobody notices a list of good films; everybody notices a film on it that they have rated already.',
     buys='That is the last step of every recommender, whatever made the scores.',
-    hints=['Sort all the positions first, then drop those that were rated, then cut. Each step keeps the positions of the catalogue.',
-           '`np.argsort` sorts upwards, so sort `-scores`; `kind="stable"` leaves equal scores in the order of the catalogue.',
+    hints=['Sort all the positions first, then drop those that were rated, then cut. '
+           'Each step keeps the positions of the catalogue.',
+           '`np.argsort` sorts upwards, so sort `-scores`; '
+           '`kind="stable"` leaves equal scores in the order of the catalogue.',
            '`~np.isin(order, rated)` is true for the positions that are left.'])
 
 @best_rest.answer
@@ -33,11 +37,13 @@ def best_unrated(
 def _cases(rng):
     n = int(rng.integers(5, 9))
     rated = rng.choice(n, rng.integers(0, 4), replace=False)
-    return rng.integers(-1, 4, n).astype(float),rated,int(rng.integers(2, n+2))      # few different scores, so that there are ties
+    scores = rng.integers(-1, 4, n).astype(float)      # few different scores, so that there are ties
+    return scores,rated,int(rng.integers(2, n+2))
 
 @best_rest.spec
 def _slow(scores, rated, k):
-    left,res = [i for i in range(len(scores)) if i not in list(rated)],[]
+    left = [i for i in range(len(scores)) if i not in list(rated)]
+    res = []
     while left and len(res) < k:
         best = left[0]
         for i in left:
@@ -46,17 +52,21 @@ def _slow(scores, rated, k):
         left.remove(best)
     return np.array(res, dtype=int)
 
+# %% ../../nbs/masters/10_recommend.ipynb #x10-008w
 def _sorted(scores): return np.argsort(-scores, kind='stable')
 
-@best_rest.wrong('There are rated films in your list. The user knows them already.', seen='https://github.com/RUCAIBox/RecBole/issues/1131')
+@best_rest.wrong('There are rated films in your list. The user knows them already.',
+    seen='https://github.com/RUCAIBox/RecBole/issues/1131')
 def _all(scores, rated, k): return _sorted(scores)[:k]
 
-@best_rest.wrong('You cut the list first and dropped the rated films after: now it is too short. Drop first, then cut.', seen='https://github.com/benfred/implicit/issues/198')
+@best_rest.wrong('You cut the list first and dropped the rated films after: now it is too short. Drop first, then cut.',
+    seen='https://github.com/benfred/implicit/issues/198')
 def _cut_first(scores, rated, k):
     top = _sorted(scores)[:k]
     return top[~np.isin(top, rated)]
 
-@best_rest.wrong('Where fewer than k films are left, you filled the list up with rated ones. Minus infinity puts them last; it does not take them away.')
+@best_rest.wrong('Where fewer than k films are left, you filled the list up with rated ones. '
+    'Minus infinity puts them last; it does not take them away.')
 def _filled(scores, rated, k):
     hidden = scores.copy()
     hidden[rated] = -np.inf
@@ -70,7 +80,8 @@ def _worst(scores, rated, k):
     order = np.argsort(scores, kind='stable')
     return order[~np.isin(order, rated)][:k]
 
-@best_rest.wrong('The scores are in order, but of equal ones the *higher* position comes first: turning a sorted list round turns the ties round, too.')
+@best_rest.wrong('The scores are in order, but of equal ones the *higher* position comes first: '
+    'turning a sorted list round turns the ties round, too.')
 def _ties(scores, rated, k):
     order = np.argsort(scores, kind='stable')[::-1]
     return order[~np.isin(order, rated)][:k]
@@ -84,9 +95,12 @@ def _values(scores, rated, k):
 new_user = Exercise('fold_in_user', chapter='10_recommend', title='Somebody new', level=3, minutes=15,
     why='Training again for each guest is too slow; a small system of equations is enough.',
     buys='A user out of a few ratings, in one small system of equations, and no film had to move.',
-    hints=['The ridge pulls the difference from the mean user towards zero. So solve for that difference, with the chapter\'s one line, and add the mean user at the end.',
-           'What the difference has to explain is `stars - bias - films@mean_user`: what is left after the bias and what the mean user gives.',
-           'The system is `(films.T@films + ridge*np.eye(d)) @ delta = films.T @ left`; `np.linalg.solve(A, b)` solves it.'])
+    hints=['The ridge pulls the difference from the mean user towards zero. '
+           'So solve for that difference, with the chapter\'s one line, and add the mean user at the end.',
+           'What the difference has to explain is `stars - bias - films@mean_user`: '
+           'what is left after the bias and what the mean user gives.',
+           'The system is `(films.T@films + ridge*np.eye(d)) @ delta = films.T @ left`; '
+           '`np.linalg.solve(A, b)` solves it.'])
 
 @new_user.answer
 def fold_in_user(
@@ -112,13 +126,16 @@ def _cases(rng):
 @new_user.spec
 def _slow(films, bias, stars, ridge, mean_user):
     equations,right = [],[]
-    for q,b,s in zip(films, bias, stars):                # each rating is an equation ...
+    for q,b,s in zip(films, bias, stars, strict=True):      # each rating is an equation ...
         equations.append(q)
         right.append(s - b)
-    for j,m in enumerate(mean_user):                     # ... and so is each factor, which would like to be that of the mean user
+    for j,m in enumerate(mean_user):                       # ... and so is each factor, pulled to the mean user's
         equations.append([ridge**.5*(i == j) for i in range(len(mean_user))])
         right.append(ridge**.5*m)
     return np.linalg.lstsq(np.array(equations, dtype=float), np.array(right), rcond=None)[0]
+
+# %% ../../nbs/masters/10_recommend.ipynb #x10-012w
+def _left(films, bias, stars, mean_user): return stars - bias - films@mean_user
 
 def _solve(films, left, ridge): return np.linalg.solve(films.T@films + ridge*np.eye(films.shape[1]), films.T@left)
 
@@ -126,36 +143,55 @@ def _solve(films, left, ridge): return np.linalg.solve(films.T@films + ridge*np.
 def _to_zero(films, bias, stars, ridge, mean_user): return _solve(films, stars-bias, ridge)
 
 @new_user.wrong('That is the difference from the mean user. Add the mean user to it.')
-def _difference(films, bias, stars, ridge, mean_user): return _solve(films, stars-bias-films@mean_user, ridge)
+def _difference(films, bias, stars, ridge, mean_user):
+    return _solve(films, _left(films, bias, stars, mean_user), ridge)
 
-@new_user.wrong('The mean user was added at the end, but what that user explains of the stars was not taken off before.')
+@new_user.wrong('The mean user was added at the end, but what that user explains of the stars '
+    'was not taken off before.')
 def _twice(films, bias, stars, ridge, mean_user): return mean_user + _solve(films, stars-bias, ridge)
 
-@new_user.wrong('The ridge stands in every cell of the matrix. It belongs on the diagonal alone, as a multiple of `np.eye`.', seen='https://github.com/AtheMathmo/rusty-machine/pull/154')
-def _everywhere(films, bias, stars, ridge, mean_user): return mean_user + np.linalg.solve(films.T@films + ridge, films.T@(stars-bias-films@mean_user))
+@new_user.wrong('The ridge stands in every cell of the matrix. '
+    'It belongs on the diagonal alone, as a multiple of `np.eye`.',
+    seen='https://github.com/AtheMathmo/rusty-machine/pull/154')
+def _everywhere(films, bias, stars, ridge, mean_user):
+    return mean_user + np.linalg.solve(films.T@films + ridge, films.T@_left(films, bias, stars, mean_user))
 
-@new_user.wrong('There is no ridge in it. With few ratings the stars are then met exactly, whatever it takes; with fewer than there are factors nothing is determined.')
-def _no_ridge(films, bias, stars, ridge, mean_user): return mean_user + np.linalg.lstsq(films, stars-bias-films@mean_user, rcond=None)[0]
+@new_user.wrong('There is no ridge in it. With few ratings the stars are then met exactly, whatever it takes; '
+    'with fewer than there are factors nothing is determined.')
+def _no_ridge(films, bias, stars, ridge, mean_user):
+    return mean_user + np.linalg.lstsq(films, _left(films, bias, stars, mean_user), rcond=None)[0]
 
-@new_user.wrong('The films\' biases are still in the stars: a film that everybody likes then speaks for the taste of this user.')
+@new_user.wrong('The films\' biases are still in the stars: '
+    'a film that everybody likes then speaks for the taste of this user.')
 def _with_bias(films, bias, stars, ridge, mean_user): return mean_user + _solve(films, stars-films@mean_user, ridge)
 
-@new_user.wrong('The ridge grows with the number of ratings in yours. As it is written, it weighs the same for everybody.')
-def _by_count(films, bias, stars, ridge, mean_user): return mean_user + _solve(films, stars-bias-films@mean_user, ridge*(len(stars)+(len(stars) == 1)))
+@new_user.wrong('The ridge grows with the number of ratings in yours. '
+    'As it is written, it weighs the same for everybody.')
+def _by_count(films, bias, stars, ridge, mean_user):
+    n = max(len(stars), 2)      # one rating alone would hide it
+    return mean_user + _solve(films, _left(films, bias, stars, mean_user), ridge*n)
 
-@new_user.wrong('`films@films.T` compares films with films, `(n, n)`. The unknowns are the factors: `films.T@films` is `(d, d)`.')
-def _transposed(films, bias, stars, ridge, mean_user): return mean_user + np.linalg.solve(films@films.T + ridge*np.eye(len(mean_user)), films.T@(stars-bias-films@mean_user))
+@new_user.wrong('`films@films.T` compares films with films, `(n, n)`. '
+    'The unknowns are the factors: `films.T@films` is `(d, d)`.')
+def _transposed(films, bias, stars, ridge, mean_user):
+    gram = films@films.T + ridge*np.eye(len(mean_user))
+    return mean_user + np.linalg.solve(gram, films.T@_left(films, bias, stars, mean_user))
 
-@new_user.wrong('`films@films.T` has a row for each rating, and the right side a number for each factor. The unknowns are the factors: the matrix has to be `(d, d)`.')
-def _films_by_films(films, bias, stars, ridge, mean_user): return mean_user + np.linalg.solve(films@films.T + ridge*np.eye(len(stars)), films.T@(stars-bias-films@mean_user))
+@new_user.wrong('`films@films.T` has a row for each rating, and the right side a number for each factor. '
+    'The unknowns are the factors: the matrix has to be `(d, d)`.')
+def _films_by_films(films, bias, stars, ridge, mean_user):
+    gram = films@films.T + ridge*np.eye(len(stars))
+    return mean_user + np.linalg.solve(gram, films.T@_left(films, bias, stars, mean_user))
 
 # %% ../../nbs/masters/10_recommend.ipynb #x10-015
-reasons = Exercise('what_speaks', chapter='10_recommend', title='What speaks for it', level=2, minutes=8, kind=np.ndarray,
+reasons = Exercise('what_speaks', chapter='10_recommend', title='What speaks for it', level=2, minutes=8,
+    kind=np.ndarray,
     why='"Because you rated ..." is only honest where the list would be another without that rating.',
     buys='This explains any recommender that can fold somebody in: it asks the model and looks into nothing.',
     hints=['One number is the same for all: the score with every rating, `film @ fold(films, stars)`.',
            'Leave out rating j from *both*: `np.delete(films, j, axis=0)` and `np.delete(stars, j)`.',
-           'A loop over `range(len(stars))` gives the scores without each; the answer is the score with all, minus these.'])
+           'A loop over `range(len(stars))` gives the scores without each; '
+           'the answer is the score with all, minus these.'])
 
 @reasons.answer
 def what_speaks(
@@ -169,38 +205,52 @@ def what_speaks(
     return film @ fold(films, stars) - np.array(without)
 
 # %% ../../nbs/masters/10_recommend.ipynb #x10-016
+@dataclass
 class _Ridge:
     "A function that folds in by ridge regression around three stars"
-    def __init__(self, ridge): self.ridge = ridge
-    def __call__(self, films, stars): return np.linalg.solve(films.T@films + self.ridge*np.eye(films.shape[1]), films.T@(stars-3))
+    ridge:float # Weight of the squared factors
+
+    def __call__(self, films, stars): return _solve(films, stars-3, self.ridge)
     def __repr__(self): return f'ridge regression on stars - 3, with a ridge of {self.ridge:g}'
 
 @reasons.cases
 def _cases(rng):
     n,d = int(rng.integers(1, 5)),int(rng.integers(2, 4))
-    return _Ridge(float(rng.choice([.5, 2.]))),rng.normal(size=(n, d)).round(2),rng.choice([1., 2., 4., 5.], n),rng.normal(size=d).round(2)
+    return (_Ridge(float(rng.choice([.5, 2.]))), rng.normal(size=(n, d)).round(2), rng.choice([1., 2., 4., 5.], n),
+            rng.normal(size=d).round(2))
 
 @reasons.spec
 def _slow_reasons(fold, films, stars, film):
     def score(kept):
         user = fold(films[kept], stars[kept])
-        return sum(a*b for a,b in zip(film, user))
+        return sum(a*b for a,b in zip(film, user, strict=True))
     everything = list(range(len(stars)))
     return np.array([score(everything) - score([i for i in everything if i != j]) for j in everything])
 
-@reasons.wrong('The signs are turned round: what lowers the score when it is gone speaks *for* the film.')
-def _sign(fold, films, stars, film): return np.array([film @ fold(np.delete(films, j, 0), np.delete(stars, j)) for j in range(len(stars))]) - film @ fold(films, stars)
+# %% ../../nbs/masters/10_recommend.ipynb #x10-016w
+def _without(fold, films, stars, film):
+    "The film's score without each of the ratings"
+    return np.array([film @ fold(np.delete(films, j, 0), np.delete(stars, j)) for j in range(len(stars))])
 
-@reasons.wrong('You set the rating to 0 and kept the film. That is a very bad rating, and not a missing one: leave out the film\'s row as well.')
-def _zero(fold, films, stars, film): return np.array([film @ (fold(films, stars) - fold(films, np.where(np.arange(len(stars)) == j, 0, stars))) for j in range(len(stars))])
+@reasons.wrong('The signs are turned round: what lowers the score when it is gone speaks *for* the film.')
+def _sign(fold, films, stars, film): return _without(fold, films, stars, film) - film @ fold(films, stars)
+
+@reasons.wrong('You set the rating to 0 and kept the film. '
+    'That is a very bad rating, and not a missing one: leave out the film\'s row as well.')
+def _zero(fold, films, stars, film):
+    places = np.arange(len(stars))
+    lower = [fold(films, np.where(places == j, 0, stars)) for j in places]
+    return np.array([film @ (fold(films, stars) - user) for user in lower])
 
 @reasons.wrong('Those are the scores without each rating. How far are they from the score with all of them?')
-def _scores(fold, films, stars, film): return np.array([film @ fold(np.delete(films, j, 0), np.delete(stars, j)) for j in range(len(stars))])
+def _scores(fold, films, stars, film): return _without(fold, films, stars, film)
 
-@reasons.wrong('You folded the user in from one rating at a time. What one rating adds depends on what the others say already: leave one *out* instead.')
+@reasons.wrong('You folded the user in from one rating at a time. '
+    'What one rating adds depends on what the others say already: leave one *out* instead.')
 def _alone(fold, films, stars, film): return np.array([film @ fold(films[[j]], stars[[j]]) for j in range(len(stars))])
 
-@reasons.wrong('That is how alike the two films are, times the stars. It looks like a reason, but the score may not depend on it: ask the model.')
+@reasons.wrong('That is how alike the two films are, times the stars. '
+    'It looks like a reason, but the score may not depend on it: ask the model.')
 def _alike(fold, films, stars, film): return films@film * stars
 
 @reasons.wrong('The numbers are right, but they stand in a list. Wanted is an array: the page asks it for its largest.')
