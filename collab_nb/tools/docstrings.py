@@ -6,18 +6,14 @@
 __all__ = ['ModuleDocstring']
 
 # %% ../../nbs/tools/docstrings.ipynb #docstrings-003
-import re
-
 from nbdev.process import Processor
 
 # %% ../../nbs/tools/docstrings.ipynb #docstrings-005
-_contains = re.compile(r'(?m)^#\| contains: (.+)$')
-
 class ModuleDocstring(Processor):
     "Export a chapter with the docstring that its `#| contains:` line gives"
     def begin(self):
         "Look for the line"
-        found = [m[1].strip() for c in self.nb.cells if c.cell_type == 'code' and (m := _contains.search(c.source))]
+        found = [c.directives_['contains'] for c in self.nb.cells if 'contains' in c.directives_]
         self.contains = found[0] if found else None
 
     def cell(self,
