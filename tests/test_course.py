@@ -360,7 +360,7 @@ def test_badges_appear_with_an_owner_and_go_without(tmp_path):
     assert 'git clone https://github.com/ada-l/collab_nb' in visible()
     set_user('your_name')
     assert (tmp_path/'README.md').read_text() == before
-    assert '[project.urls]' not in (tmp_path/'pyproject.toml').read_text()
+    assert (tmp_path/'pyproject.toml').read_text() == (ROOT/'pyproject.toml').read_text()
 
 def test_lists_are_written(tmp_path):
     copy_of_the_sources(tmp_path, 'settings.ini', 'README.md')

@@ -195,7 +195,7 @@ def _render():
 
 def _with_urls(text, cfg):
     "pyproject.toml with the repository's address: by it nbdev tells links within the site from others"
-    if '[project.urls]' in text: return text
+    if re.search(r'(?m)^\[project\.urls\]', text): return text
     return f'{text}\n[project.urls]\nRepository = "{cfg["git_url"]}"\nDocumentation = "{cfg["doc_url"]}"\n'
 
 def build_site(
