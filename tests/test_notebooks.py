@@ -74,6 +74,7 @@ def test_outputs_are_stored(nb_path):
     assert str(ROOT) not in text and '/home/' not in text
 
 @every_notebook
+@pytest.mark.filterwarnings('ignore:unclosed file:ResourceWarning')     # nbdev's own
 def test_is_clean(nb_path, tmp_path):
     from nbdev.clean import nbdev_clean
     copy = shutil.copy(nb_path, tmp_path)
