@@ -68,7 +68,8 @@ def site_url(site):
         yield f'http://127.0.0.1:{server.server_port}'
         server.shutdown()
 
-BROWSERS = 'chromium', 'chromium-browser', 'google-chrome', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome'
+BROWSERS = ('chromium', 'chromium-browser', 'google-chrome',
+            '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome')
 
 @pytest.fixture(scope='session')
 def browser():
@@ -80,6 +81,7 @@ def browser():
         pytest.skip(message)
     from playwright.sync_api import sync_playwright
     with sync_playwright() as p:
-        chromium = p.chromium.launch(executable_path=found, args=['--no-sandbox', '--disable-quic', '--disable-background-networking'])
+        args = ['--no-sandbox', '--disable-quic', '--disable-background-networking']
+        chromium = p.chromium.launch(executable_path=found, args=args)
         yield chromium
         chromium.close()

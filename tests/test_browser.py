@@ -16,9 +16,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import NBS, ROOT
 
-NOTEBOOKS = sorted(p.relative_to(NBS).with_suffix('').as_posix() for p in NBS.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+NOTEBOOKS = sorted(p.relative_to(NBS).with_suffix('').as_posix() for p in NBS.rglob('*.ipynb')
+                   if '.ipynb_checkpoints' not in p.parts)
 PICTURES = {p: (NBS/f'{p}.ipynb').read_text(encoding='utf-8').count('"image/png": ') for p in NOTEBOOKS}
 OFTEN = ('tour',)
+OPENED = [pytest.param(n, marks=[] if n in OFTEN else pytest.mark.full) for n in NOTEBOOKS
+          if n not in ('lib/scoreboard', 'index')]
 PAGES = [re.sub(r'(^|/)\d\d_', r'\1', p) for p in NOTEBOOKS if not p.startswith('masters')]
 
 # The site
@@ -30,7 +33,10 @@ def page(browser, site_url, request):
     context = browser.new_context(viewport={'width': width, 'height': 900}, color_scheme=scheme)
     page = context.new_page()
     page.elsewhere = []
-    page.route(lambda url: not url.startswith((site_url, 'data:')), lambda route: (page.elsewhere.append(route.request.url), route.abort()))
+    def refuse(route):
+        page.elsewhere.append(route.request.url)
+        route.abort()
+    page.route(lambda url: not url.startswith((site_url, 'data:')), refuse)
     page.failed = []
     page.on('pageerror', lambda e: page.failed.append(str(e)))
     page.on('response', lambda r: r.status >= 400 and page.failed.append(f'{r.status} {r.url}'))
@@ -52,7 +58,8 @@ def test_pages_on_a_phone(page, site_url, name):
 def test_axe_finds_nothing_serious(page, site_url, name):
     page.goto(f'{site_url}/{name}.html', wait_until='load')
     found = Axe().run(page, options={'resultTypes': ['violations']}).response['violations']
-    serious = [f"{v['id']}: {v['help']}: {[n['html'][:120] for n in v['nodes'][:3]]}" for v in found if v['impact'] in ('serious', 'critical')]
+    serious = [f"{v['id']}: {v['help']}: {[n['html'][:120] for n in v['nodes'][:3]]}" for v in found
+               if v['impact'] in ('serious', 'critical')]
     assert serious == []
 
 @pytest.mark.parametrize('page', [(1280, 'light'), (1280, 'dark')], indirect=True, ids=['light', 'dark'])
@@ -76,15 +83,18 @@ def lab(tmp_path_factory):
     folder = tmp_path_factory.mktemp('lab')
     shutil.copytree(ROOT/'nbs', folder/'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints'))
     settings = folder/'config'/'lab'/'user-settings'/'@jupyterlab'
-    for name,values in (('notebook-extension/tracker', {'windowingMode': 'none'}), ('apputils-extension/notification', {'fetchNews': 'false', 'checkForUpdates': False})):
+    for name,values in (('notebook-extension/tracker', {'windowingMode': 'none'}),
+                        ('apputils-extension/notification', {'fetchNews': 'false', 'checkForUpdates': False})):
         (settings/name).parent.mkdir(parents=True, exist_ok=True)
         (settings/f'{name}.jupyterlab-settings').write_text(json.dumps(values))
-    env = {**os.environ, 'JUPYTER_CONFIG_DIR': str(folder/'config'), 'JUPYTERLAB_SETTINGS_DIR': str(folder/'config'/'lab'/'user-settings'),
+    env = {**os.environ, 'JUPYTER_CONFIG_DIR': str(folder/'config'),
+           'JUPYTERLAB_SETTINGS_DIR': str(folder/'config'/'lab'/'user-settings'),
            'JUPYTER_RUNTIME_DIR': str(folder/'runtime'), 'MPLBACKEND': 'module://matplotlib_inline.backend_inline'}
     log = folder/'log'
     with log.open('w') as out:
-        server = subprocess.Popen([sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--port=0', '--IdentityProvider.token=', '--ServerApp.disable_check_xsrf=True', f'--ServerApp.root_dir={folder}'],
-                                  env=env, stdout=out, stderr=subprocess.STDOUT)
+        server = subprocess.Popen([sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root', '--port=0',
+                                   '--IdentityProvider.token=', '--ServerApp.disable_check_xsrf=True',
+                                   f'--ServerApp.root_dir={folder}'], env=env, stdout=out, stderr=subprocess.STDOUT)
     try:
         for _ in range(120):
             if found := re.search(r'http://(?:localhost|127\.0\.0\.1):(\d+)/', log.read_text()): break
@@ -97,7 +107,8 @@ def lab(tmp_path_factory):
 
 def all_idle(url):
     try: kernels = json.load(urllib.request.urlopen(f'{url}/api/kernels'))
-    except urllib.error.HTTPError: return False     # the server stumbles while the kernel of the notebook before goes away
+    # the server stumbles while the kernel of the notebook before goes away
+    except urllib.error.HTTPError: return False
     return bool(kernels) and all(k['execution_state'] == 'idle' for k in kernels)
 
 def wait_idle(url):
@@ -121,7 +132,7 @@ def opened(browser, lab, name):
         for k in json.load(urllib.request.urlopen(f'{lab}/api/sessions')):
             urllib.request.urlopen(urllib.request.Request(f'{lab}/api/sessions/{k["id"]}', method='DELETE'))
 
-@pytest.mark.parametrize('name', [pytest.param(n, marks=[] if n in OFTEN else pytest.mark.full) for n in NOTEBOOKS if n not in ('lib/scoreboard', 'index')])
+@pytest.mark.parametrize('name', OPENED)
 def test_run_all_in_jupyterlab(browser, lab, name):
     "Restart and Run All reaches the last cell, with no error, no warning, and all the pictures"
     with opened(browser, lab, name) as page:
@@ -129,7 +140,8 @@ def test_run_all_in_jupyterlab(browser, lab, name):
         page.locator('.lm-Menu-itemLabel', has_text=re.compile('^Restart Kernel and Run All Cells')).click()
         page.locator('.jp-Dialog button.jp-mod-accept').click()
         last = page.locator('.jp-CodeCell .jp-InputPrompt').last
-        wrong = page.locator(','.join(f'.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.{kind}"]' for kind in ('error', 'stderr')))
+        wrong = page.locator(','.join(f'.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.{kind}"]'
+                                      for kind in ('error', 'stderr')))
         idle,end = 0,time.time()+180
         while time.time() < end and idle < 3:
             idle = idle+1 if wrong.count() or all_idle(lab) and re.search(r'\d', last.inner_text()) else 0
@@ -144,7 +156,9 @@ def test_an_exercise_answers_back(browser, lab):
     with opened(browser, lab, 'exercises/01_baselines') as page:
         cells = page.locator('.jp-CodeCell')
         texts = page.locator('.jp-CodeCell .cm-content').all_inner_texts()
-        blank,asked,helped = (cells.nth(next(i for i,t in enumerate(texts) if t.startswith(start))) for start in ('def damped_mean', "check('damped_mean'", "# hint('damped_mean'"))
+        def place(start): return next(i for i,t in enumerate(texts) if t.startswith(start))
+        starts = 'def damped_mean', "check('damped_mean'", "# hint('damped_mean'"
+        blank,asked,helped = (cells.nth(place(start)) for start in starts)
         def run(cell, text=None, shows=None):
             cell.locator('.cm-content').click()
             if text:
@@ -153,10 +167,11 @@ def test_an_exercise_answers_back(browser, lab):
             page.keyboard.press('Control+Enter')
             if shows: cell.locator('.jp-OutputArea', has_text=shows).wait_for(timeout=60_000)
             else: wait_idle(lab)
-        for i in range(next(i for i,t in enumerate(texts) if t.startswith('def damped_mean')) + 1): run(cells.nth(i))
+        for i in range(place('def damped_mean') + 1): run(cells.nth(i))
         run(asked, shows='Not attempted')
-        run(blank, 'def damped_mean(ratings, mean, damping): return (ratings.sum() + damping*mean) / len(ratings)')
+        head = 'def damped_mean(ratings, mean, damping): '
+        run(blank, head + 'return (ratings.sum() + damping*mean) / len(ratings)')
         run(asked, shows='count below the line, too')
         run(helped, "hint('damped_mean')", shows='1 of 2')
-        run(blank, 'def damped_mean(ratings, mean, damping): return (ratings.sum() + damping*mean) / (len(ratings) + damping)')
+        run(blank, head + 'return (ratings.sum() + damping*mean) / (len(ratings) + damping)')
         run(asked, shows='✔ Right')

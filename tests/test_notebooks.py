@@ -50,7 +50,8 @@ def test_runs_and_agrees_with_what_is_stored(nb_path):
             assert float(re.search(r'rating_dls .* (\S+) times the first', text)[1]) <= most, text
 
 @pytest.mark.kernel
-@pytest.mark.parametrize('quick', [pytest.param('1', id='our loader'), pytest.param('', id='every row', marks=pytest.mark.full)])
+@pytest.mark.parametrize('quick', [
+    pytest.param('1', id='our loader'), pytest.param('', id='every row', marks=pytest.mark.full)])
 def test_the_scoreboard_still_holds(tmp_path, quick):
     "Each model trained again from the first of the seeds; fastai's own loader, which is slow, in `make test-full`"
     board = tmp_path/'board.json'
@@ -73,13 +74,14 @@ def test_outputs_are_stored(nb_path):
     assert str(ROOT) not in text and '/home/' not in text
 
 @every_notebook
+@pytest.mark.filterwarnings('ignore:unclosed file:ResourceWarning')     # nbdev's own
 def test_is_clean(nb_path, tmp_path):
     from nbdev.clean import nbdev_clean
     copy = shutil.copy(nb_path, tmp_path)
     nbdev_clean.__wrapped__(fname=copy)
     assert nb_path.read_text(encoding='utf-8') == (tmp_path/nb_path.name).read_text(encoding='utf-8')
 
-EXPORT = 'from nbdev.export import nb_export; from nbdev.doclinks import nbdev_export; nbdev_export()'
+EXPORT = 'from nbdev.export import nb_export\nfrom nbdev.doclinks import nbdev_export\nnbdev_export()'
 
 def test_the_library_is_in_step(tmp_path):
     for name in ('nbs', 'collab_nb'):
@@ -125,11 +127,12 @@ def test_the_librarys_parts_need_no_chapter():
 
 DROPPED = [
     r'(?s)`[^`]*`', r'(?s)<code>.*?</code>', r'(?s)\$\$.*?\$\$', r'\$[^$\n]*\$', r'\[[^\]]*\]\([^)]*\)', r'<[^>]*>',
-    r'\([^()]*\b(19|20)\d\d\)', r'(?m)^\*\*(Further reading|Next|Before).*$', r'[Cc]hapters? \d\d', r'\bu[1-5]\b', r'version [\d.]+',
-    r'MovieLens-100k', r'1 - 1/n|1/n|1/e']
+    r'\([^()]*\b(19|20)\d\d\)', r'(?m)^\*\*(Further reading|Next|Before).*$', r'[Cc]hapters? \d\d', r'\bu[1-5]\b',
+    r'version [\d.]+', r'MovieLens-100k', r'1 - 1/n|1/n|1/e']
 
 def numbers(text):
-    "The numbers in prose, without code, formulas, links, references, questions' markup and the names of chapters, folds and versions"
+    """The numbers in prose, without code, formulas, links, references, questions' markup and the names of chapters,
+    folds and versions"""
     for drop in DROPPED: text = re.sub(drop, ' ', text)
     return re.findall(r'\d[\d,.]*\d|\d', text)
 
@@ -140,7 +143,8 @@ ASSERTS = re.compile(r'assert|test_eq|test_close|test_fail|set_seed|bs=|^stars|^
 def test_prose_names_only_numbers_that_a_cell_asserts(nb_path):
     nb = read(nb_path)
     asserted = ' '.join(line for c in code(nb) for line in c.source.splitlines() if ASSERTS.search(line))
-    held = {n.replace('_', '').replace(',', '') for n in re.findall(r'\d[\d_,.]*\d|\d', asserted)} | {str(n) for n in range(6)}
+    held = {n.replace('_', '').replace(',', '') for n in re.findall(r'\d[\d_,.]*\d|\d', asserted)}
+    held |= {str(n) for n in range(6)}
     for c in prose(nb):
         loose = [n for n in numbers(c.source) if n.replace(',', '').rstrip('.') not in held]
         assert not loose, f'{loose} in: {c.source}'
@@ -171,8 +175,8 @@ SHOWN = {'text/plain', 'text/html', 'text/markdown', 'text/latex', 'image/png', 
 
 @every_notebook
 def test_github_shows_the_outputs(nb_path):
-    """Only kinds that GitHub's page shows; it takes scripts and styles out of HTML, so what is left must say something, and hold
-    the numbers of a table that a script moves"""
+    """Only kinds that GitHub's page shows; it takes scripts and styles out of HTML, so what is left must say something,
+    and hold the numbers of a table that a script moves"""
     for c in code(read(nb_path)):
         for o in c.outputs:
             assert set(o.get('data', {})) <= SHOWN, c.source
@@ -220,10 +224,10 @@ def functions():
                     if inspect.isfunction(f) and not m.startswith('_'): yield f'{name}.{k}.{m}', f
 
 # what these take is described in the class's docstring, or by the interface of fastai that they fill
-ELSEWHERE = ('loader.RatingDL', 'loader.RatingTable', 'loader.RatingDataLoaders', 'loader.RatingCheck', 'loader.Learner', 'loader.show_',
-             'synth.Truth', 'figures.Html')
+ELSEWHERE = ('loader.RatingDL', 'loader.RatingTable', 'loader.RatingDataLoaders', 'loader.RatingCheck',
+             'loader.Learner', 'loader.show_', 'synth.Truth', 'figures.Html')
 
-@pytest.mark.parametrize('name, o', functions(), ids=lambda x: x if isinstance(x, str) else '')
+@pytest.mark.parametrize('name, o', list(functions()), ids=lambda x: x if isinstance(x, str) else '')
 def test_is_documented(name, o):
     assert inspect.getdoc(o), f'{name} has no docstring'
     if inspect.isclass(o) and (issubclass(o, Exception) or '__init__' not in vars(o)): return
@@ -248,16 +252,19 @@ def test_every_core_chapter_is_listed():
 
 def test_no_module_uses_anothers_private_names():
     "`module._name`, where `module` was imported from this package; ruff sees to `from module import _name`"
-    sources = {p.relative_to(ROOT).as_posix(): p.read_text(encoding='utf-8') for folder in ('collab_nb', 'tests') for p in (ROOT/folder).rglob('*.py')}
+    files = [p for folder in ('collab_nb', 'tests') for p in (ROOT/folder).rglob('*.py')]
+    sources = {p.relative_to(ROOT).as_posix(): p.read_text(encoding='utf-8') for p in files}
     sources |= {name_of(p): '\n'.join(re.sub(r'(?m)^[%!].*$', '', c.source) for c in code(read(p))) for p in NOTEBOOKS}
     for name,source in sources.items():
-        tree = ast.parse(source)
-        ours = {a.asname or a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and (n.level or (n.module or '').startswith('collab_nb'))
+        nodes = list(ast.walk(ast.parse(source)))
+        imports = [n for n in nodes if isinstance(n, ast.ImportFrom)]
+        ours = {a.asname or a.name for n in imports if n.level or (n.module or '').startswith('collab_nb')
                 for a in n.names}
-        used = [f'{n.value.id}.{n.attr}' for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)
-                and n.value.id in ours and re.match(r'_[a-z]', n.attr)]
+        reached = [n for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)]
+        used = [f'{n.value.id}.{n.attr}' for n in reached if n.value.id in ours and re.match(r'_[a-z]', n.attr)]
         assert not used, f'{name} uses {used}'
 
 def test_ruff_finds_nothing():
-    res = subprocess.run([sys.executable, '-m', 'ruff', 'check', '--no-cache', '--quiet', ROOT], capture_output=True, text=True)
+    command = [sys.executable, '-m', 'ruff', 'check', '--no-cache', '--quiet', ROOT]
+    res = subprocess.run(command, capture_output=True, text=True)
     assert res.returncode == 0, res.stdout[-3000:]

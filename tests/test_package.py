@@ -1,4 +1,4 @@
-"The package as somebody meets it who has no repository: names, weight, metadata, and the wheel in an empty environment."
+"The package for somebody who has no repository: names, weight, metadata, and the wheel in an empty environment."
 import ast
 import json
 import os
@@ -10,7 +10,6 @@ import tarfile
 import tomllib
 import venv
 import zipfile
-from pathlib import Path
 
 import pytest
 import yaml
@@ -23,7 +22,8 @@ GIT = ['git', 'ls-files', '--cached', '--others', '--exclude-standard']
 
 def tracked():
     "The repository's files; in an unpacked source distribution, which has no git, all that are there"
-    if (ROOT/'.git').exists(): files = subprocess.run(GIT, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    if (ROOT/'.git').exists():
+        files = subprocess.run(GIT, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     else: files = [p.relative_to(ROOT).as_posix() for p in ROOT.rglob('*') if '__pycache__' not in p.parts]
     return [f for f in files if (ROOT/f).is_file()]
 
@@ -36,9 +36,11 @@ def run(*args, **kwargs):
     return res.stdout
 
 def test_names():
-    names = run(sys.executable, '-c', 'from collab_nb.all import *; print(*sorted(k for k in globals() if k[0] != "_"))').split()
-    for name in ('Learner MSELossFlat set_seed get_ml100k read_ratings read_movies read_users random_split fold_split time_split '
-                 'tuning_split rating_dls synth_ratings DotProduct Means my_ratings ials ease evaluate Recommender').split():
+    code = 'from collab_nb.all import *\nprint(*sorted(k for k in globals() if k[0] != "_"))'
+    names = run(sys.executable, '-c', code).split()
+    for name in ('Learner', 'MSELossFlat', 'set_seed', 'get_ml100k', 'read_ratings', 'read_movies', 'read_users',
+                 'random_split', 'fold_split', 'time_split', 'tuning_split', 'rating_dls', 'synth_ratings',
+                 'DotProduct', 'Means', 'my_ratings', 'ials', 'ease', 'evaluate', 'Recommender'):
         assert name in names
     assert not {'CollabNet', 'RatedWhat', 'gibbs', 'Embedding', 'mse'} & set(names)     # further, or names of fastai's
 
@@ -82,8 +84,13 @@ def test_a_stock_learner_needs_nothing_of_ours(tmp_path):
     assert run(sys.executable, '-W', 'ignore', '-c', LOAD, tmp_path/'learner.pkl') == 'fastai.learner 4\n'
 
 def test_the_bare_package_is_light():
-    code = ('import sys, time; t = time.perf_counter(); import collab_nb; print(time.perf_counter()-t); '
-            'assert not {"torch", "pandas"} & set(sys.modules)')
+    code = '''
+import sys, time
+t = time.perf_counter()
+import collab_nb
+print(time.perf_counter()-t)
+assert not {"torch", "pandas"} & set(sys.modules)
+'''
     assert float(run(sys.executable, '-c', code)) < 0.5
 
 def test_version_name_and_urls_agree():
@@ -107,7 +114,8 @@ def test_every_field_of_setup_arrives():
     assert meta.get_all('Provides-Extra') == ['dev']
     assert 'collab' in meta.get_payload()[:500]
     classifiers = meta.get_all('Classifier')
-    assert 'Programming Language :: Python :: 3.14' in classifiers and any(c.startswith('Topic ::') for c in classifiers)
+    assert 'Programming Language :: Python :: 3.14' in classifiers
+    assert any(c.startswith('Topic ::') for c in classifiers)
 
 def test_requirements_are_what_the_library_imports():
     "No more and no less; what builds the course belongs to the extra"
@@ -166,7 +174,8 @@ one = valid.head(1)
 assert learn.get_preds(dl=dls.test_dl(one))[0].shape == (1,)
 learn.export("learner.pkl")
 from fastai.collab import load_learner
-assert torch.allclose(load_learner("learner.pkl").get_preds(dl=dls.test_dl(one))[0], learn.get_preds(dl=dls.test_dl(one))[0])
+loaded = load_learner("learner.pkl")
+assert torch.allclose(loaded.get_preds(dl=dls.test_dl(one))[0], learn.get_preds(dl=dls.test_dl(one))[0])
 means = Means(ratings.iloc[random_split(ratings)[0]])
 means.predict(valid.user, valid.movie)
 from collab_nb.scoreboard import read_scoreboard, floor
@@ -174,7 +183,9 @@ assert floor() > 0
 from collab_nb.figures import bar_chart
 path = get_ml100k()
 assert len(read_ratings(path)) == 100_000 and len(my_ratings(read_movies(path))) == 15
-dls = rating_dls(read_ratings(path)); dls.show_batch(); dls.one_batch()
+dls = rating_dls(read_ratings(path))
+dls.show_batch()
+dls.one_batch()
 print("trained under pandas", pd.__version__)
 '''
 
@@ -208,7 +219,8 @@ def built(tmp_path_factory):
 def test_the_wheel_holds_the_library_alone(built):
     names = zipfile.ZipFile(built[0]).namelist()
     modules = {n for n in names if n.startswith('collab_nb/')}
-    for name in ('further/sets.py', 'checks/__init__.py', 'exercises/bias.py', 'scoreboard.json', 'record.json', 'columns.py'):
+    for name in ('further/sets.py', 'checks/__init__.py', 'exercises/bias.py', 'scoreboard.json', 'record.json',
+                 'columns.py'):
         assert f'collab_nb/{name}' in modules
     assert not [n for n in modules if '/tools/' in n]
 
@@ -283,15 +295,18 @@ WORKFLOWS = sorted((ROOT/'.github'/'workflows').glob('*.yaml'))
 @pytest.mark.parametrize('file', WORKFLOWS, ids=lambda p: p.stem)
 def test_workflows_may_write_no_more_than_they_must(file):
     flow = yaml.safe_load(file.read_text(encoding='utf-8'))
-    assert flow['permissions'] == {'contents': 'read'} and all(job['timeout-minutes'] <= 120 for job in flow['jobs'].values())
+    assert flow['permissions'] == {'contents': 'read'}
     for job in flow['jobs'].values():
-        assert 'permissions' not in job or not any('run' in s for s in job['steps'])      # who may write runs no code of ours
+        assert job['timeout-minutes'] <= 120
+        # who may write runs no code of ours
+        assert 'permissions' not in job or not any('run' in s for s in job['steps'])
 
 @pytest.mark.skipif(not shutil.which('make'), reason='needs GNU make')
 @pytest.mark.parametrize('file', WORKFLOWS, ids=lambda p: p.stem)
 def test_workflows_run_commands_that_there_are(file):
     jobs = yaml.safe_load(file.read_text(encoding='utf-8'))['jobs'].values()
-    asked = [s['run'].split('#')[0].split() for job in jobs for s in job['steps'] if s.get('run', '').startswith('make ')]
+    commands = [s.get('run', '') for job in jobs for s in job['steps']]
+    asked = [c.split('#')[0].split() for c in commands if c.startswith('make ')]
     for words in asked: run('make', '-n', *words[1:], cwd=ROOT)
     assert asked or file.stem == 'deploy'
 

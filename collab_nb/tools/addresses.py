@@ -36,8 +36,9 @@ def _readdress(text, cfg):
     "`text` with the repository's address as the settings have it"
     user,repo,branch = cfg['user'],cfg['repo'],cfg['branch']
     ours = re.escape(repo) + r'(?![\w-])'
-    rules = [(rf'(colab\.research\.google\.com/github/)[\w.-]+/{ours}/blob/[^/\s)"\'<>]+', rf'\g<1>{user}/{repo}/blob/{branch}'),
-             (rf'(github\.com/|raw\.githubusercontent\.com/|colab\.research\.google\.com/github/)[\w.-]+/{ours}', rf'\g<1>{user}/{repo}'),
+    colab = r'colab\.research\.google\.com/github/'
+    rules = [(rf'({colab})[\w.-]+/{ours}/blob/[^/\s)"\'<>]+', rf'\g<1>{user}/{repo}/blob/{branch}'),
+             (rf'(github\.com/|raw\.githubusercontent\.com/|{colab})[\w.-]+/{ours}', rf'\g<1>{user}/{repo}'),
              (rf'[\w-]+(\.github\.io/){ours}', rf'{user}\g<1>{repo}')]
     for old,new in rules: text = re.sub(old, new, text)
     return text
@@ -73,4 +74,5 @@ def write_addresses(
     root,cfg = Path(root),read_settings(root)
     changes = {root/'pyproject.toml': _in_project, root/'README.md': _in_text, root/'CITATION.cff': _in_text}
     changes |= {p: _in_notebook for p in sorted((root/'nbs').rglob('*.ipynb')) if '.ipynb_checkpoints' not in p.parts}
-    return [p for p,change in changes.items() if p.exists() and write_text(p, change(p.read_text(encoding='utf-8'), cfg))]
+    return [p for p,change in changes.items()
+            if p.exists() and write_text(p, change(p.read_text(encoding='utf-8'), cfg))]

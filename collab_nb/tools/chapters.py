@@ -69,7 +69,8 @@ def course_notebooks(
 def _exported(file):
     "The names in `__all__` of a module, read without importing it"
     for node in ast.parse(file.read_text(encoding='utf-8')).body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '__all__': return ast.literal_eval(node.value)
+        found = isinstance(node, ast.Assign) and getattr(node.targets[0], 'id', '') == '__all__'
+        if found: return ast.literal_eval(node.value)
     return []
 
 def _folded(text): return textwrap.fill(text, 116, initial_indent='    ', subsequent_indent='    ')
@@ -107,6 +108,10 @@ def _yaml(tree, indent=0):
             lines += [start, *_yaml(value, indent+4)] if isinstance(value, list) else [f'{start} {value}']
     return lines
 
+def _entry(title, href):
+    "A menu's entry under a name of its own"
+    return {'text': f'"{title}"', 'href': f'{href}.ipynb'}
+
 def menus(
     nbs:str|Path, # Folder of the notebooks
 )->str: # The text of menus.yml
@@ -114,17 +119,20 @@ def menus(
     nbs,rows = Path(nbs),read_chapters(nbs)
     lessons = [r for r in rows if r['number']]
     core,further = ([f'{r["notebook"]}.ipynb' for r in lessons if is_further(r) == side] for side in (False, True))
-    practice = [{'text': f'"{r["title"]}"', 'href': f'exercises/{Path(r["notebook"]).name}.ipynb'} for r in lessons if r['exercises']]
-    practice += [{'text': f'"{r["title"]}"', 'href': f'{r["notebook"]}.ipynb'} for r in rows if r['notebook'].startswith('exercises/')]
+    practice = [_entry(r['title'], f'exercises/{Path(r["notebook"]).name}') for r in lessons if r['exercises']]
+    practice += [_entry(r['title'], r['notebook']) for r in rows if r['notebook'].startswith('exercises/')]
+    named = {'Appendices': 'appendices', 'Library': 'lib', 'Checks': 'checks', 'Tools': 'tools'}
     folders = {title: sorted(p.relative_to(nbs).as_posix() for p in (nbs/name).glob('*.ipynb'))
-               for title,name in (('Appendices', 'appendices'), ('Library', 'lib'), ('Checks', 'checks'), ('Tools', 'tools'))}
+               for title,name in named.items()}
     folders['Library'] = [*(p.name for p in nbs.glob('api.ipynb')), *folders['Library']]
     sections = {'Chapters': core, 'Going further': further, 'Exercises': practice, **folders}
     bar = [{'text': 'Tour', 'href': 'tour.ipynb'}]
-    bar += [{'text': name, 'menu': sections[name]} for name in ('Chapters', 'Going further', 'Exercises') if sections[name]]
+    shown = [name for name in ('Chapters', 'Going further', 'Exercises') if sections[name]]
+    bar += [{'text': name, 'menu': sections[name]} for name in shown]
     bar += [{'text': 'Library', 'href': 'api.ipynb'}]
     side = ['tour.ipynb', *({'section': name, 'contents': pages} for name,pages in sections.items() if pages)]
-    return '\n'.join(['# Made from chapters.json by `make prepare`; change it there.', 'website:', '  navbar:', '    left:', *_yaml(bar, 6),
+    return '\n'.join(['# Made from chapters.json by `make prepare`; change it there.', 'website:',
+                      '  navbar:', '    left:', *_yaml(bar, 6),
                       '  sidebar:', '    contents:', *_yaml(side, 6), ''])
 
 # %% ../../nbs/tools/chapters.ipynb #chapters-018
@@ -157,9 +165,10 @@ def cards(
     def card(r):
         name,words = Path(r['notebook']).name,r['picture'].replace('"', "'")
         head = f'**{r["number"]} {r["title"]}**'.replace('** ', '**')
-        return (f'::: {{.card-link}}\n[![](images/covers/{name}.png){{fig-alt="{words}"}} {head}]({r["notebook"]}.ipynb) '
-                f'{r["idea"]}\n:::')
-    return '\n'.join(['## The chapters {.unlisted}', '', ':::: {.cards}', *(card(r) for r in rows if r['cover'] is not None), '::::'])
+        picture = f'![](images/covers/{name}.png){{fig-alt="{words}"}}'
+        return f'::: {{.card-link}}\n[{picture} {head}]({r["notebook"]}.ipynb) {r["idea"]}\n:::'
+    shown = [card(r) for r in rows if r['cover'] is not None]
+    return '\n'.join(['## The chapters {.unlisted}', '', ':::: {.cards}', *shown, '::::'])
 
 # %% ../../nbs/tools/chapters.ipynb #chapters-022
 _MARKS = re.compile(r'(?s)(<!-- chapters:[^>]*-->\n).*?(\n<!-- end of chapters -->)')

@@ -74,7 +74,8 @@ def print_scoreboard(
     if not Path(fresh).exists(): return
     apart = compare_scoreboards(stored, read_scoreboard(fresh))
     if apart: print('\nYour run disagrees with the stored one:', *apart, sep='\n')
-    else: print(f'\nYour run trained each of the {len(stored)} models once more, from the first seed: all agree with what is stored.')
+    else: print(f'\nYour run trained each of the {len(stored)} models once more, from the first seed: '
+                'all agree with what is stored.')
 
 def run_course(
     chapter:str|int|None=None, # One chapter alone, as `choose` knows them
@@ -88,6 +89,7 @@ def run_course(
     get_data()
     board = out/'scoreboard.json'
     if chapter in (None, '') and out.exists(): shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)     # the scoreboard's notebook writes here
     first = sorted(paths, key=lambda p: p.stem != 'scoreboard')
     _run_all(first, nbs, out/'notebooks', {'COLLAB_NB_SCOREBOARD': str(board), 'COLLAB_NB_SEEDS': '1'})
     index = build_site(out/'pages', nbs.absolute().parent, out/'notebooks')
@@ -112,10 +114,12 @@ def main(
     args:list|None=None, # Arguments; default: those of the command line
 )->None:
     "The command line: run the course, or with an option do one of the maintainer's chores"
-    parser = argparse.ArgumentParser(prog='python -m collab_nb.tools.course', description='Run the course into the folder _course.')
+    parser = argparse.ArgumentParser(prog='python -m collab_nb.tools.course',
+                                     description='Run the course into the folder _course.')
     parser.add_argument('chapter', nargs='?', help='one chapter alone, such as 03 or dot_product')
     parser.add_argument('--further', action='store_true', help='with the chapters that go further than the core')
-    parser.add_argument('--store', nargs='*', metavar='NN', help='run notebooks and store their outputs in nbs/; all but the scoreboard when none is named')
+    parser.add_argument('--store', nargs='*', metavar='NN', help='run notebooks and store their outputs in nbs/; '
+                        'all but the scoreboard when none is named')
     parser.add_argument('--lists', action='store_true', help='write what is made from settings.ini and chapters.json')
     opts = parser.parse_args(args)
     try:

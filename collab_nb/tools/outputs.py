@@ -103,13 +103,17 @@ def _close(x, y, tol):
     return abs(float(x)-float(y)) <= max(tol, tol*abs(float(x)))
 
 # %% ../../nbs/tools/outputs.ipynb #outputs-013
+def _score(row):
+    "The number that a row ends in, as text"
+    return (_numbers(row) or ['0'])[-1]
+
 def _scores_tie(a, b, tol):
     "Do two rows end in numbers, not both whole, that are almost the same?"
-    ends = [(_numbers(s) or ['0'])[-1] for s in (a, b)]
+    ends = [_score(a), _score(b)]
     return not all(map(_is_whole, ends)) and _close(*ends, tol)
 
 def _reorder(old, new, tol):
-    "`new` with rows put back in the order of `old`, as far as ties in their scores explain the difference; `None` if they don't"
+    "`new` with its rows back in the order of `old`; `None` where ties in their scores don't explain the difference"
     if len(old) != len(new): return None
     res,left = list(new),{i for i in range(len(new)) if _words(old[i]) != _words(new[i])}
     spare = set(left)
@@ -122,19 +126,23 @@ def _reorder(old, new, tol):
         left.discard(i)
     if len(left) == 1 and len(spare) == 1:              # one row gave way to another with almost the same score
         i = left.pop()
-        if i+1 == len([o for o in old if o.strip()]) and _scores_tie(old[i], new[spare.pop()], tol): res[i] = old[i]
+        listed = i > 0 and not _is_whole(_score(old[i-1]))      # a line that stands alone is no list
+        last = i+1 == len([o for o in old if o.strip()])
+        if listed and last and _scores_tie(old[i], new[spare.pop()], tol): res[i] = old[i]
         else: return None
     return None if left else res
 
 def _differ(a, b, tol):
     "How the text `b` departs from `a`, or `None`"
     def short(s): return repr(' '.join(s.split())[:100])
-    a,b = (re.sub(r'(?m)^It came from: .*$', '', s) for s in (a, b))     # each machine has MovieLens from where it could
+    # each machine has MovieLens from where it could
+    a,b = (re.sub(r'(?m)^It came from: .*$', '', s) for s in (a, b))
     if _words(a) != _words(b):
         old,new = a.splitlines(),b.splitlines()
         rows = _reorder(old, new, tol)
         if rows is None:
-            x,y = next(((x, y) for x,y in zip([*old, ''], [*new, '']) if _words(x) != _words(y)), (a, b))
+            lines = zip([*old, ''], [*new, ''])
+            x,y = next(((x, y) for x,y in lines if _words(x) != _words(y)), (a, b))
             return f'stored {short(x)}, came {short(y)}'
         b = '\n'.join(rows)
     xs,ys = _numbers(a),_numbers(b)
@@ -158,10 +166,11 @@ def compare_outputs(
     fresh:nbformat.NotebookNode, # The same after a run
     tol:float=0.005, # By how much a number may differ: absolute below 1, relative above; whole numbers must be equal
 )->list[str]: # One line for each disagreement; empty when the stored outputs hold
-    "Where the outputs of two runs of a notebook disagree; a cell with `#| timing` is compared by the kinds of its outputs alone"
+    "Where the outputs of two runs of a notebook disagree; in a cell with `#| timing` only their kinds are compared"
     old,new = code_cells(stored),code_cells(fresh)
     if len(old) != len(new): return [f'stored {len(old)} code cells, came {len(new)}']
-    return [f'cell {i} of {len(old)}: {fault}' for i,(a,b) in enumerate(zip(old, new), 1) for fault in _cell_faults(a, b, tol)]
+    return [f'cell {i} of {len(old)}: {fault}'
+            for i,(a,b) in enumerate(zip(old, new), 1) for fault in _cell_faults(a, b, tol)]
 
 # %% ../../nbs/tools/outputs.ipynb #outputs-019
 def write_text(

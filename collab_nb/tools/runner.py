@@ -6,7 +6,7 @@
 __all__ = ['ChapterError', 'run_notebook', 'run_notebooks', 'store_outputs']
 
 # %% ../../nbs/tools/runner.ipynb #runner-003
-import os,re,tempfile,time
+import asyncio,os,re,tempfile,time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -42,12 +42,15 @@ def _why(name, i, n, cell, err):
     tail = []
     if isinstance(err, CellExecutionError):
         what = f'{err.ename}: {err.evalue}'
-        if out: tail = _ansi.sub('', '\n'.join(out.traceback[2:-1])).splitlines()[-8:]     # without the two lines of heading
+        # without the two lines of heading
+        if out: tail = _ansi.sub('', '\n'.join(out.traceback[2:-1])).splitlines()[-8:]
     elif isinstance(err, CellTimeoutError): what = 'the cell took too long'
     else: what = 'the kernel died; perhaps it ran out of memory'
-    return '\n'.join([f'{name} stopped at cell {i} of {n}: {what}', '', *('    '+o for o in source), '', *tail]).rstrip()
+    where = f'{name} stopped at cell {i} of {n}: {what}'
+    return '\n'.join([where, '', *('    '+o for o in source), '', *tail]).rstrip()
 
-_one_thread = {name: '1' for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'NUMBA_NUM_THREADS')}
+_one_thread = {name: '1' for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS',
+                                      'NUMBA_NUM_THREADS')}
 
 # %% ../../nbs/tools/runner.ipynb #runner-007
 def _kernel_env(profile, env):
@@ -55,6 +58,15 @@ def _kernel_env(profile, env):
     return {**os.environ, **_one_thread, 'PYTHONHASHSEED': '0', 'IPYTHONDIR': profile,
             'COLLAB_NB_PROGRESS': str(Path(profile)/'progress.json'),
             'MPLBACKEND': 'module://matplotlib_inline.backend_inline', **(env or {})}
+
+def _execute(client, env):
+    "Run the notebook of `client` in an event loop that's closed afterwards"
+    try: asyncio.get_running_loop()
+    except RuntimeError: in_jupyter = False
+    else: in_jupyter = True
+    # a loop runs in Jupyter already; there nbclient knows what to do
+    if in_jupyter: client.execute(env=env)
+    else: asyncio.run(client.async_execute(env=env))
 
 def run_notebook(
     path:str|Path, # The notebook; its kernel works in the folder that holds it
@@ -69,7 +81,8 @@ def run_notebook(
     for c in code:
         found = directives(c)[0]
         c.outputs = []
-        if 'notest' in found or found.get('eval', '').lower() == 'false': c.metadata.setdefault('tags', []).append('skip-execution')
+        skipped = 'notest' in found or found.get('eval', '').lower() == 'false'
+        if skipped: c.metadata.setdefault('tags', []).append('skip-execution')
 
     def start(cell, cell_index):
         nonlocal done
@@ -78,9 +91,10 @@ def run_notebook(
         if on_cell: on_cell(done, len(code), cell)
 
     with tempfile.TemporaryDirectory() as profile:
-        client = NotebookClient(nb, timeout=timeout, kernel_name='python3', kernel_manager_class=_ThisPython, on_cell_start=start,
-                                record_timing=False, resources={'metadata': {'path': str(path.absolute().parent)}})
-        try: client.execute(env=_kernel_env(profile, env))
+        client = NotebookClient(nb, timeout=timeout, kernel_name='python3', kernel_manager_class=_ThisPython,
+                                on_cell_start=start, record_timing=False,
+                                resources={'metadata': {'path': str(path.absolute().parent)}})
+        try: _execute(client, _kernel_env(profile, env))
         except Exception as e:
             # nbclient took an interrupt for itself
             if getattr(client, '_async_cleanup_kernel_future', None): raise KeyboardInterrupt from None
@@ -97,7 +111,7 @@ def run_notebooks(
     at_once:int=2, # How many run at a time
     **kwargs, # `timeout` and `env` of `run_notebook`
 )->dict: # {path: executed notebook}
-    "Run notebooks side by side. After a failure no further one starts; the first `ChapterError` is raised when those running have ended"
+    "Run notebooks side by side. After a failure no other starts, and when the rest have ended, the failure is raised"
     failed = []
     def run(path):
         if failed: return None

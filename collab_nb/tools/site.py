@@ -63,11 +63,12 @@ class LessonPage(Processor):
                 cell.source = f'#| fig-alt: "{alt}"\n{cell.source}'
 
     def _relative(self, text):
-        "Links within the site without its address, so that they work in any place; what a chapter exports is described in `api.html`"
+        "Links within the site without its address, so that they work anywhere; a chapter's exports are in `api.html`"
         if self.base == '/': return text
         base = re.escape(self.base)
         text = re.sub(rf'\[([^\]]*)\]\({base}masters/[^)]*\)', r'\1', text)     # the answers have no page
-        return re.sub(rf'\({base}(?:({self.taught})(?=\.html#))?', lambda m: f'({self.up}api' if m[1] else f'({self.up}', text)
+        def place(m): return f'({self.up}api' if m[1] else f'({self.up}'
+        return re.sub(rf'\({base}(?:({self.taught})(?=\.html#))?', place, text)
 
     def cell(self,
         cell, # A cell as nbdev's processors leave it
@@ -115,7 +116,8 @@ def tex2mathml(
     tex:str, # A formula as LaTeX
     display:str='inline', # Or 'block', for a line of its own
 )->str: # HTML
-    "A formula as MathML, or its source where `tex` isn't understood: latex2mathml leaves commands that it doesn't know as they are"
+    "A formula as MathML, or its source where `tex` isn't understood"
+    # latex2mathml leaves commands that it doesn't know as they are
     try: res = convert(re.sub(r'\\(begin|end)\{aligned\}', r'\\\1{split}', tex.strip()), display=display)
     except Exception: res = '\\'
     return f'<code class="tex">{html.escape(tex)}</code>' if '\\' in res or '>&<' in res else res
@@ -145,15 +147,18 @@ def _without_numbers(
 
 def _no_dead_links(page, user, repo):
     "`page` without links to a repository that isn't there: their text stays, buttons go"
-    dead = rf'<a\b[^>]*href="https://(?:[\w.-]*github\.com/(?:github/)?{user}/{repo}|{user}\.github\.io/{repo})[^"]*"[^>]*>(.*?)</a>'
-    for tag in ('li', 'div class="action-links"'): page = re.sub(rf'(?s)<{tag}[^>]*>\s*{dead}\s*</{tag.split()[0]}>', '', page)
+    ours = rf'(?:[\w.-]*github\.com/(?:github/)?{user}/{repo}|{user}\.github\.io/{repo})'
+    dead = rf'<a\b[^>]*href="https://{ours}[^"]*"[^>]*>(.*?)</a>'
+    for tag in ('li', 'div class="action-links"'):
+        page = re.sub(rf'(?s)<{tag}[^>]*>\s*{dead}\s*</{tag.split()[0]}>', '', page)
     return re.sub(rf'(?s){dead}', r'\1', page)
 
 def _fit_drawing(m):
     "A drawing made of characters, in letters so small that it's neither wrapped nor cut off"
     width = max(map(len, html.unescape(m[2]).splitlines()), default=0)
     size = f'font-size: min(1em, calc((100cqi - 2.5rem) / {width} * 1.65))'
-    return f'<div style="container-type: inline-size">{m[1]} style="{size}"><code class="sourceCode ">{m[2]}</code></pre></div>'
+    pre = f'{m[1]} style="{size}"><code class="sourceCode ">{m[2]}</code></pre>'
+    return f'<div style="container-type: inline-size">{pre}</div>'
 
 # What smalldocs doesn't read: styles.css and the code here see to the same
 _known = ('format-links', 'html-math-method', 'html.grid', 'output-file')
@@ -161,7 +166,8 @@ _known = ('format-links', 'html-math-method', 'html.grid', 'output-file')
 def _finish(made, names, cfg):
     "Make the pages in `made` independent of the network, and their links right"
     for css in made.rglob('*.css'):
-        text = re.sub(r'@import url\(https://[^)]*\);?', '', css.read_text(encoding='utf-8'))     # fonts from the network
+        # fonts from the network
+        text = re.sub(r'@import url\(https://[^)]*\);?', '', css.read_text(encoding='utf-8'))
         css.write_text(text, encoding='utf-8')
     for p in made.rglob('*.html'):
         page = offline_math(p.read_text(encoding='utf-8'))
@@ -189,7 +195,7 @@ def _render():
 
 def _with_urls(text, cfg):
     "pyproject.toml with the repository's address: by it nbdev tells links within the site from others"
-    if '[project.urls]' in text: return text
+    if re.search(r'(?m)^\[project\.urls\]', text): return text
     return f'{text}\n[project.urls]\nRepository = "{cfg["git_url"]}"\nDocumentation = "{cfg["doc_url"]}"\n'
 
 def build_site(
@@ -205,7 +211,8 @@ def build_site(
         if ran: shutil.copytree(ran, stage/'nbs', dirs_exist_ok=True)
         shutil.copytree(root/'collab_nb', stage/'collab_nb', ignore=shutil.ignore_patterns('__pycache__'))
         for name in ('settings.ini', 'README.md'): shutil.copy(root/name, stage)
-        (stage/'pyproject.toml').write_text(_with_urls((root/'pyproject.toml').read_text(encoding='utf-8'), read_settings(root)))
+        project = _with_urls((root/'pyproject.toml').read_text(encoding='utf-8'), read_settings(root))
+        (stage/'pyproject.toml').write_text(project, encoding='utf-8')
         # a process of its own: nbdev reads its settings once, from the folder it starts in
         run = subprocess.run([sys.executable, '-c', 'from collab_nb.tools.site import _render; _render()'], cwd=stage,
                              env={**os.environ, 'PYTHONPATH': str(stage)}, capture_output=True, text=True)
