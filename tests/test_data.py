@@ -10,6 +10,7 @@ from hypothesis import given,settings,strategies as st
 
 from collab_nb.data import fold_split,random_split,rating_dls,synth_ratings,time_split,tuning_split
 from collab_nb.loader import Learner,RatingCheck
+from collab_nb.splits import inner_split
 
 FEW = settings(max_examples=30, deadline=None)
 
@@ -74,6 +75,19 @@ def test_tuning_split(n):
 def test_tuning_split_too_many(n):
     splits = [random_split(range(1000), seed=seed) for seed in range(5)]
     with pytest.raises(ValueError, match=f'n must be 1 to 322 .*, got {n}'): tuning_split(splits, n=n)
+
+def test_inner_split():
+    "Which rows is part of the record: stored trials and runs were made with them"
+    splits = random_split(range(4000), seed=0)
+    train,valid = inner_split(splits, n=300)
+    assert len(valid) == 300 and np.array_equal(np.sort(np.concatenate([train, valid])), splits[0])
+    assert np.array_equal(valid, np.sort(splits[0][np.random.RandomState(7).permutation(3200)[:300]]))
+    assert not np.array_equal(valid, inner_split(splits, n=300, seed=8)[1])
+
+@pytest.mark.parametrize('n', [0, 3200])
+def test_inner_split_too_many(n):
+    with pytest.raises(ValueError, match=f'n must be 1 to 3,199, got {n:,}'):
+        inner_split(random_split(range(4000), seed=0), n=n)
 
 @pytest.mark.parametrize('split', [random_split, time_split])
 @pytest.mark.parametrize('pct', [0, 1, -.2, 20])
