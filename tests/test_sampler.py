@@ -206,7 +206,8 @@ def test_noise_with_a_common_scale(monkeypatch, ordinal, want):
     monkeypatch.setattr('collab_nb.further.sampler.noise_levels', lambda *args, **kwargs: next(drawn))
     u,i = torch.tensor([0, 0, 1]),torch.tensor([0, 1, 1])
     s = Sampler(u, i, torch.tensor([0, 1, 2]), 2, 2, torch.arange(1., 4), n_factors=1, ordinal=ordinal)
-    s.z,s.n_sweeps = torch.zeros(3),4     # from the fifth sweep on there's noise to draw
+    s.z = torch.zeros(3)
+    s.n_sweeps = 4     # from the fifth sweep on, noise is drawn with stars on a line, too
     s.sweep()
     assert torch.allclose(s.a_item, torch.tensor([.5, 2]))
     assert torch.allclose(s.a_user[u]*s.a_item[i], torch.tensor(want))
