@@ -3,11 +3,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fastai.collab import CollabDataLoaders, EmbeddingDotBias, Learner, MSELossFlat, collab_learner, load_learner, set_seed
-from fastai.tabular.all import RandomSplitter, TabDataLoader
-from hypothesis import given, settings, strategies as st
+from fastai import learner as fastai_learner
+from fastai.collab import CollabDataLoaders,EmbeddingDotBias,MSELossFlat,collab_learner,load_learner,set_seed
+from fastai.tabular.all import RandomSplitter,TabDataLoader
+from hypothesis import given,settings,strategies as st
 
-from collab_nb.data import fold_split, random_split, rating_dls, synth_ratings, time_split, tuning_split
+from collab_nb.data import fold_split,random_split,rating_dls,synth_ratings,time_split,tuning_split
+from collab_nb.loader import Learner,RatingCheck
+from collab_nb.splits import inner_split
 
 FEW = settings(max_examples=30, deadline=None)
 
@@ -29,7 +32,7 @@ def test_random_split(n, pct, seed):
     splits = random_split(range(n), pct, seed)
     disjoint_and_complete(splits, n)
     assert len(splits[1]) == int(pct*n)
-    assert all(np.array_equal(a, b) for a,b in zip(splits, random_split(range(n), pct, seed)))
+    assert all(np.array_equal(a, b) for a,b in zip(splits, random_split(range(n), pct, seed), strict=True))
 
 @FEW
 @given(n=st.integers(5, 500), k=st.integers(1, 5))
@@ -49,14 +52,15 @@ def test_time_split(times, pct):
 def test_the_five_folds(ratings):
     valid = [fold_split(ratings, k)[1] for k in range(1, 6)]
     assert np.array_equal(np.concatenate(valid), np.arange(100_000))
-    assert ratings.user.iloc[valid[0]].nunique() == 459 and ratings.user.iloc[valid[0]].max() == 462     # as the official u1.test
+    first = ratings.user.iloc[valid[0]]
+    assert first.nunique() == 459 and first.max() == 462     # as the official u1.test
 
-def test_same_rows_as_fastai(ratings):
-    assert set(random_split(ratings, seed=42)[1]) == set(RandomSplitter(seed=42)(ratings)[1])
+def test_same_rows_as_fastai():
+    assert set(random_split(range(1000), seed=42)[1]) == set(RandomSplitter(seed=42)(range(1000))[1])
 
 @pytest.mark.parametrize('k', [0, 6, -1, 1.5, 1.0, True, None])
 def test_no_such_fold(k):
-    with pytest.raises(ValueError, match='fold k is 1 to 5'): fold_split(range(100), k)
+    with pytest.raises(ValueError, match='k must be'): fold_split(range(100), k)
 
 @pytest.mark.parametrize('n', [1, 300, 322])
 def test_tuning_split(n):
@@ -69,38 +73,59 @@ def test_tuning_split(n):
 
 @pytest.mark.parametrize('n', [0, 323])
 def test_tuning_split_too_many(n):
-    with pytest.raises(ValueError, match='1 to 322 .*not '+str(n)): tuning_split([random_split(range(1000), seed=seed) for seed in range(5)], n=n)
+    splits = [random_split(range(1000), seed=seed) for seed in range(5)]
+    with pytest.raises(ValueError, match=f'n must be 1 to 322 .*, got {n}'): tuning_split(splits, n=n)
+
+def test_inner_split():
+    "Which rows is part of the record: stored trials and runs were made with them"
+    splits = random_split(range(4000), seed=0)
+    train,valid = inner_split(splits, n=300)
+    assert len(valid) == 300 and np.array_equal(np.sort(np.concatenate([train, valid])), splits[0])
+    assert np.array_equal(valid, np.sort(splits[0][np.random.RandomState(7).permutation(3200)[:300]]))
+    assert not np.array_equal(valid, inner_split(splits, n=300, seed=8)[1])
+
+@pytest.mark.parametrize('n', [0, 3200])
+def test_inner_split_too_many(n):
+    with pytest.raises(ValueError, match=f'n must be 1 to 3,199, got {n:,}'):
+        inner_split(random_split(range(4000), seed=0), n=n)
 
 @pytest.mark.parametrize('split', [random_split, time_split])
 @pytest.mark.parametrize('pct', [0, 1, -.2, 20])
 def test_no_such_share(split, pct, table):
-    with pytest.raises(ValueError, match='between 0 and 1'): split(table, pct)
+    with pytest.raises(ValueError, match='valid_pct must be between 0 and 1, got'): split(table, pct)
 
 # the loader
 
-ids = st.one_of(st.lists(st.integers(-5, 5), min_size=2, max_size=60), st.lists(st.text(max_size=3).filter(lambda s: s != '#na#'), min_size=2, max_size=60))
+def ours(dls, n_factors=2, y_range=(0, 5.5)):
+    "Our `Learner` with fastai's model"
+    return Learner(dls, EmbeddingDotBias(n_factors, dls.n_users, dls.n_items, y_range=y_range), loss_func=MSELossFlat())
+
+words = st.text('aZ0 -_é日#\n', max_size=3)
+ids = st.one_of(*(st.lists(kind, min_size=2, max_size=60) for kind in (st.integers(-5, 5), words)))
 
 @FEW
 @given(users=ids, bs=st.integers(1, 70), seed=st.integers(0, 1000), data=st.data())
 def test_each_training_rating_once(users, bs, seed, data):
     n = len(users)
-    df = pd.DataFrame({'u': users, 'i': data.draw(st.lists(st.integers(0, 9), min_size=n, max_size=n)), 'r': np.arange(n)*.25 - 3})
+    items = data.draw(st.lists(st.integers(0, 9), min_size=n, max_size=n))
+    df = pd.DataFrame({'u': users, 'i': items, 'r': np.arange(n)*.25 - 3})
     splits = random_split(df, .3, seed)
     dls = rating_dls(df, splits, bs=bs, user='u', item='i', rating='r')
-    for dl,rows in zip((dls.train, dls.valid), splits):
+    for dl,rows in zip((dls.train, dls.valid), splits, strict=True):
         batches = list(dl)
         assert len(batches) == len(dl)
         if not len(rows): continue
-        x,y = (torch.cat(o) for o in zip(*batches))
-        back = pd.DataFrame({'u': [dls.classes['u'][c] for c in x[:,0]], 'i': [dls.classes['i'][c] for c in x[:,1]], 'r': y.numpy()}).sort_values('r')
-        assert back.to_numpy().tolist() == df.iloc[rows].to_numpy().tolist()
+        x,y = (torch.cat(o) for o in zip(*batches, strict=True))
+        back = pd.DataFrame({c: [dls.classes[c][v] for v in x[:,k]] for k,c in enumerate('ui')} | {'r': y.numpy()})
+        assert back.sort_values('r').to_numpy().tolist() == df.iloc[rows].to_numpy().tolist()
 
 def test_in_another_order_each_epoch(dls):
     first,second = (torch.cat([y for _,y in dls.train]) for _ in range(2))
     assert not torch.equal(first, second)
-    set_seed(3); one = next(iter(dls.train))
-    set_seed(3); two = next(iter(dls.train))
-    assert all(torch.equal(a, b) for a,b in zip(one, two))
+    def seeded():
+        set_seed(3)
+        return next(iter(dls.train))
+    assert all(torch.equal(a, b) for a,b in zip(seeded(), seeded(), strict=True))
 
 def test_batches(dls):
     x,y = dls.one_batch()
@@ -108,7 +133,8 @@ def test_batches(dls):
     assert x.device == y.device == torch.device(dls.device)
 
 @pytest.mark.parametrize('make', [lambda s: s.astype(str), lambda s: s.astype('Int64'), lambda s: s.astype('category'),
-                                  lambda s: s.astype('int8'), lambda s: s.astype(object), lambda s: s.astype(str).astype('category')])
+                                  lambda s: s.astype('int8'), lambda s: s.astype(object),
+                                  lambda s: s.astype(str).astype('category')])
 def test_ids_of_any_kind(table, make):
     df = table.assign(user=make(table.user.rename(None)))
     dls = rating_dls(df, bs=32)
@@ -117,7 +143,8 @@ def test_ids_of_any_kind(table, make):
     some = df.iloc[[5]]
     assert dls.classes['user'][dls.test_dl(some).one_batch()[0][0,0]] == some.user.iloc[0]
 
-@pytest.mark.parametrize('scale', [lambda r: r*2, lambda r: r/5, lambda r: r-3, lambda r: r > 3, lambda r: r.astype('Float64')])
+@pytest.mark.parametrize('scale', [lambda r: r*2, lambda r: r/5, lambda r: r-3, lambda r: r > 3,
+                                   lambda r: r.astype('Float64')])
 def test_any_scale(table, scale):
     stars = scale(table.rating)
     dls = rating_dls(table.assign(rating=stars))
@@ -159,20 +186,20 @@ def test_repeated_pairs_are_counted_and_kept(table, capsys):
     assert '6 rows are of a (user, movie) pair that occurs more than once' in capsys.readouterr().out
     assert sum(len(y) for _,y in dls.train) == len(df)
 
-def test_titles_are_shown(ratings, monkeypatch):
+def test_titles_are_shown(table, monkeypatch):
     shown = []
     monkeypatch.setattr('collab_nb.loader.display_df', shown.append)
-    dls = rating_dls(ratings)
+    dls = rating_dls(table)
     dls.show_batch(max_n=5)
-    learn = collab_learner(dls, n_factors=2, y_range=(0, 5.5))
+    learn = ours(dls)
     with learn.no_bar(): learn.show_results(max_n=5)
     batch,results = shown
     assert batch.columns.tolist() == ['user', 'movie', 'title', 'rating'] and len(batch) == 5
     assert results.columns.tolist() == [*batch.columns, 'rating_pred'] and len(results) == 5
-    for df in shown: assert len(df.merge(ratings, on=['user', 'movie', 'title', 'rating'])) == 5      # real rows of the table
+    for df in shown: assert len(df.merge(table, on=['user', 'movie', 'title', 'rating'])) == 5      # rows of the table
 
 def test_learner_finds_what_it_expects(table, dls):
-    learn = collab_learner(dls, n_factors=3, y_range=(0, 5.5))
+    learn = ours(dls, n_factors=3)
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-2)
     preds,targs = learn.get_preds()
     valid = random_split(table)[1]
@@ -191,13 +218,14 @@ def test_use_nn(dls):
     with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-2)
     assert len(learn.get_preds()[0]) == len(dls.valid_ds)
 
+@pytest.mark.filterwarnings('ignore:load_learner:UserWarning')
 def test_export_holds_no_rating(tmp_path):
     table = synth_ratings(30, 20, 400, seed=2).assign(rating=lambda d: np.linspace(1.2345, 4.8765, len(d)))
     sizes = []
     for n in (200, 400):
         df = pd.concat([table.head(n), table.drop_duplicates('user'), table.drop_duplicates('movie')]).drop_duplicates()
         dls = rating_dls(df, path=tmp_path)
-        learn = collab_learner(dls, n_factors=3, y_range=(0, 5.5))
+        learn = ours(dls)
         with learn.no_bar(), learn.no_logging(): learn.fit(1, 1e-2)
         before = learn.get_preds(dl=dls.test_dl(table.head(7)))[0]
         learn.export('learner.pkl')
@@ -210,53 +238,75 @@ def test_export_holds_no_rating(tmp_path):
         assert (loaded.dls.n_users, loaded.dls.n_items, loaded.dls.y_range) == (dls.n_users, dls.n_items, dls.y_range)
     assert abs(sizes[1]-sizes[0]) < 2000       # twice the ratings, the same file
 
-def test_a_range_that_excludes_ratings_is_refused(dls):
-    for y_range in ((0, 4.5), (1.5, 6)):
-        for learn in (collab_learner(dls, y_range=y_range), Learner(dls, EmbeddingDotBias(2, dls.n_users, dls.n_items, y_range=y_range), loss_func=MSELossFlat())):
-            with pytest.raises(ValueError, match='the ratings lie between 1 and 5'): learn.fit(1)
+@pytest.mark.parametrize('y_range', [(0, 4.5), (1.5, 6)])
+def test_a_range_that_excludes_ratings_is_refused(dls, y_range):
+    "By our `Learner`, and by fastai's when the callback is given to it"
+    stock = collab_learner(dls, n_factors=2, y_range=y_range, cbs=RatingCheck())
+    for learn in (ours(dls, n_factors=2, y_range=y_range), stock):
+        with pytest.raises(ValueError, match='y_range must include the ratings, which lie between 1 and 5'):
+            learn.fit(1)
 
-def test_other_loaders_are_left_alone(table):
-    learn = collab_learner(CollabDataLoaders.from_df(table, seed=0, dl_type=TabDataLoader), n_factors=2, y_range=(0, 4))
+def test_other_loaders_are_left_alone(table, tmp_path):
+    "On fastai's own loaders ours is fastai's `Learner`, and what it exports needs nothing of ours"
+    dls = CollabDataLoaders.from_df(table, item_name='movie', rating_name='rating', seed=0, dl_type=TabDataLoader)
+    learn = Learner(dls, EmbeddingDotBias(2, *map(len, dls.classes.values()), y_range=(0, 4)), loss_func=MSELossFlat())
+    assert type(learn) is fastai_learner.Learner and not any(isinstance(cb, RatingCheck) for cb in learn.cbs)
     with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    learn.path = tmp_path
+    learn.export('learner.pkl')
+    assert b'collab_nb' not in (tmp_path/'learner.pkl').read_bytes()
 
-def test_why_the_course_mends_the_stock_loader(ratings):
-    "Should fastai go back to a permutation, chapter 00 must be rewritten"
-    dls = CollabDataLoaders.from_df(ratings, item_name='title', seed=42, bs=64)
-    assert len(set(dls.train.get_idxs())) < 0.65*len(dls.train_ds)
-    dls = CollabDataLoaders.from_df(ratings, item_name='title', seed=42, bs=64, dl_type=TabDataLoader)
+def test_why_the_course_fixes_the_stock_loader(table):
+    "If fastai goes back to a permutation, chapter 00 has to be rewritten"
+    names = dict(item_name='movie', rating_name='rating')
+    dls = CollabDataLoaders.from_df(table, seed=42, bs=64, **names)
+    assert len(set(dls.train.get_idxs())) < 0.7*len(dls.train_ds)     # 1-1/e of them is the rule
+    dls = CollabDataLoaders.from_df(table, seed=42, bs=64, dl_type=TabDataLoader, **names)
     assert len(set(dls.train.get_idxs())) == len(dls.train_ds)
 
 # faults
 
+def at(col, row, value):
+    "The column with another value in one row"
+    return col.astype(object).where(col.index != row, value)
+
 FAULTS = {
-    'not a frame': (lambda d: rating_dls(d.to_numpy()), 'not a ndarray'),
+    'not a frame': (lambda d: rating_dls(d.to_numpy()), 'ratings must be a pandas DataFrame, got a ndarray'),
     'missing column': (lambda d: rating_dls(d.drop(columns='movie')), "no column 'movie'; there are: user, rating"),
-    'NaN rating': (lambda d: rating_dls(d.assign(rating=d.rating.where(d.index != 3))), "'rating' is empty .NaN. in 1 rows, first in row 3"),
-    'NaN id': (lambda d: rating_dls(d.assign(user=d.user.where(d.index != 7))), "'user' is empty .NaN. in 1 rows, first in row 7"),
-    'None id': (lambda d: rating_dls(d.assign(movie=d.movie.astype(object).where(d.index != 7, None))), "'movie' is empty"),
-    'rating as text': (lambda d: rating_dls(d.assign(rating=d.rating.astype(str))), "holds '.*', which is not a number"),
-    'rating with a word': (lambda d: rating_dls(d.assign(rating=d.rating.astype(object).where(d.index != 4, 'good'))), "holds 'good', which is not a number"),
-    'infinite rating': (lambda d: rating_dls(d.assign(rating=d.rating.where(d.index != 2, np.inf))), 'infinite in row 2'),
+    'NaN rating': (lambda d: rating_dls(d.assign(rating=d.rating.where(d.index != 3))),
+                   "'rating' is empty .NaN. in 1 rows, first in row 3"),
+    'NaN id': (lambda d: rating_dls(d.assign(user=d.user.where(d.index != 7))),
+               "'user' is empty .NaN. in 1 rows, first in row 7"),
+    'None id': (lambda d: rating_dls(d.assign(movie=at(d.movie, 7, None))), "'movie' is empty"),
+    'rating as text': (lambda d: rating_dls(d.assign(rating=d.rating.astype(str))),
+                       "ratings must be numbers, got '.*' in column 'rating'"),
+    'rating with a word': (lambda d: rating_dls(d.assign(rating=at(d.rating, 4, 'good'))),
+                           "ratings must be numbers, got 'good' in column 'rating'"),
+    'infinite rating': (lambda d: rating_dls(d.assign(rating=d.rating.where(d.index != 2, np.inf))),
+                        "ratings must be finite, got an infinite one in column 'rating', row 2"),
     'empty frame': (lambda d: rating_dls(d.head(0)), 'the frame of ratings is empty'),
-    'float id': (lambda d: rating_dls(d.assign(user=d.user+.5)), 'of type float; ids are int or str'),
+    'float id': (lambda d: rating_dls(d.assign(user=d.user+.5)), 'ids must be int or str, got .* of type float'),
     'bool id': (lambda d: rating_dls(d.assign(user=d.user > 3)), 'of type bool'),
     'tuple id': (lambda d: rating_dls(d.assign(movie=[(m,) for m in d.movie])), 'of type tuple'),
     'date id': (lambda d: rating_dls(d.assign(movie=pd.Timestamp('2020-01-01'))), 'of type Timestamp'),
-    'mixed ids': (lambda d: rating_dls(d.assign(user=d.user.astype(object).where(d.index != 1, 'ann'))), 'mixes int and str'),
+    'mixed ids': (lambda d: rating_dls(d.assign(user=at(d.user, 1, 'ann'))), 'mixes int and str'),
     'reserved id': (lambda d: rating_dls(d.assign(user='#na#')), "has the id '#na#'"),
     'list as id': (lambda d: rating_dls(d.assign(movie=[[m] for m in d.movie])), 'of type list'),
-    'no batch size': (lambda d: rating_dls(d, bs=0), 'bs is 0'),
+    'no batch size': (lambda d: rating_dls(d, bs=0), 'bs must be a whole number, 1 or more, got 0'),
     'one column twice': (lambda d: rating_dls(d, item='user'), 'three columns'),
     'overlapping splits': (lambda d: rating_dls(d, splits=([0, 1, 2], [2, 3])), 'overlap: 1 rows .* first row 2'),
-    'split reaches outside': (lambda d: rating_dls(d, splits=([0, 1], [len(d)])), 'valid split reaches outside the table: position 900 of 900'),
+    'split reaches outside': (lambda d: rating_dls(d, splits=([0, 1], [len(d)])),
+                              'valid split reaches outside the table: position 900 of 900'),
     'negative position': (lambda d: rating_dls(d, splits=([-1, 1], [2])), 'train split reaches outside'),
     'repeated row': (lambda d: rating_dls(d, splits=([1, 1], [2])), 'train split names a row more than once'),
     'boolean split': (lambda d: rating_dls(d, splits=(d.user > 3, d.user <= 3)), 'array of bool'),
     'three splits': (lambda d: rating_dls(d, splits=([0], [1], [2])), 'a pair of arrays'),
     'empty train split': (lambda d: rating_dls(d, splits=([], [1])), 'train split is empty'),
-    'unknown user': (lambda d: rating_dls(d).test_dl(d.head(2).assign(user=999)), 'user 999 .row 0. is not among the 59'),
+    'unknown user': (lambda d: rating_dls(d).test_dl(d.head(2).assign(user=999)),
+                     'user 999 .row 0. is not among the 59'),
     'no rows to predict': (lambda d: rating_dls(d).test_dl(d.head(0)), 'has no rows'),
-    'unknown item': (lambda d: rating_dls(d).test_dl(d.head(2).assign(movie=[d.movie[0], -4])), 'item -4 .row 1. is not among'),
+    'unknown item': (lambda d: rating_dls(d).test_dl(d.head(2).assign(movie=[d.movie[0], -4])),
+                     'item -4 .row 1. is not among'),
 }
 
 @pytest.mark.parametrize('name', FAULTS)
@@ -294,7 +344,8 @@ def test_truth_survives(table):
     table.merge(table, on=['user', 'movie'])                 # compares attrs: must not fail
     table.groupby('user').rating.mean()
 
-@pytest.mark.parametrize('kwargs, why', [(dict(n_users=0), 'n_users is 0'), (dict(n_users=3, n_items=3, n_ratings=10), 'do not fit'),
-                                         (dict(noise=-1), 'at least 0'), (dict(stars=(.5, .6)), 'add up to')])
+@pytest.mark.parametrize('kwargs, why', [
+    (dict(n_users=0), 'n_users is 0'), (dict(n_users=3, n_items=3, n_ratings=10), 'do not fit'),
+    (dict(noise=-1), 'at least 0'), (dict(stars=(.5, .6)), 'add up to')])
 def test_planted_sizes(kwargs, why):
     with pytest.raises(ValueError, match=why): synth_ratings(**kwargs)

@@ -11,7 +11,6 @@ from torch import nn
 from collab_nb.bias import DotProductBias
 from collab_nb.embedding import Embedding
 
-
 @pytest.mark.parametrize('shape', [(), (7,), (3, 5), (0,), (2, 0, 3)])
 @pytest.mark.parametrize('dtype', [torch.int64, torch.int32])
 def test_rows_of_any_shape(shape, dtype):
@@ -32,7 +31,7 @@ def test_weights_go_both_ways_and_gradients_agree(other):
     for e in (ours, theirs): e(idx).backward(gradient=grad)
     assert torch.allclose(ours.weight.grad, theirs.weight.grad, atol=1e-5)
     by_loop = torch.zeros(30, 6)
-    for i,g in zip(idx, grad): by_loop[i] += g
+    for i,g in zip(idx, grad, strict=True): by_loop[i] += g
     assert torch.allclose(ours.weight.grad, by_loop, atol=1e-5)
     assert not ours.weight.grad[20:].any()
 
@@ -50,12 +49,17 @@ def test_in_the_model():
     assert torch.equal(model(x), stock(x))
     assert torch.equal(copy.deepcopy(model)(x), stock(x))
 
-@pytest.mark.parametrize('args, why', [((0, 3), 'n is 0'), ((-1, 3), 'n is -1'), ((True, 3), 'n is True'), ((2., 3), 'n is 2.0'), ((2, 'a'), "d is 'a'"), ((2, None), 'd is None'),
-                                       ((2, 3, -1.), 'std is -1.0'), ((2, 3, float('nan')), 'std is nan'), ((2, 3, float('inf')), 'std is inf')])
+@pytest.mark.parametrize('args, why', [
+    ((0, 3), 'n is 0'), ((-1, 3), 'n is -1'), ((True, 3), 'n is True'), ((2., 3), 'n is 2.0'), ((2, 'a'), "d is 'a'"),
+    ((2, None), 'd is None'), ((2, 3, -1.), 'std is -1.0'), ((2, 3, float('nan')), 'std is nan'),
+    ((2, 3, float('inf')), 'std is inf')])
 def test_refuses_sizes(args, why):
     with pytest.raises(ValueError, match=why): Embedding(*args)
 
-@pytest.mark.parametrize('idx, why', [(torch.tensor([0, -1]), 'code -1 is outside the table; right is 0 to 3'), (torch.tensor([[1, 4]]), 'code 4 is outside'), (torch.tensor([1.]), 'not torch.float32'),
-                                      (torch.tensor([True]), 'not torch.bool'), (torch.tensor([1], dtype=torch.uint8), 'not torch.uint8'), ([1], 'not list'), (2, 'not int')])
+@pytest.mark.parametrize('idx, why', [
+    (torch.tensor([0, -1]), 'code -1 is outside the table; right is 0 to 3'),
+    (torch.tensor([[1, 4]]), 'code 4 is outside'), (torch.tensor([1.]), 'not torch.float32'),
+    (torch.tensor([True]), 'not torch.bool'), (torch.tensor([1], dtype=torch.uint8), 'not torch.uint8'),
+    ([1], 'not list'), (2, 'not int')])
 def test_refuses_codes(idx, why):
     with pytest.raises(ValueError, match=why): Embedding(4, 2)(idx)

@@ -1,27 +1,33 @@
 "What chapter 07 reads from a trained model, on models whose tables are planted."
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fastai.collab import CollabDataLoaders,Learner,MSELossFlat,TabDataLoader,collab_learner
+from fastai.collab import CollabDataLoaders,MSELossFlat,TabDataLoader,collab_learner
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from collab_nb.bias import DotProductBias
 from collab_nb.data import rating_dls,synth_ratings
 from collab_nb.dot_product import DotProduct
 from collab_nb.interpret import factor_map,item_bias,neighbours,place_labels
+from collab_nb.loader import Learner
 
-N = 30     # films, with ids 1 to 30; film 30 is in validation alone
+N = 30     # movies, with ids 1 to 30; movie 30 is in validation alone
 
 @pytest.fixture(scope='module')
 def table():
-    "Every user rates every film, film i by 40-i users; the last film only once, in validation"
+    "Movie i has ratings by 40-i users; the last one has a single rating, in validation"
     rows = [(u, i, 3.) for i in range(1, N) for u in range(1, 41-i)] + [(1, N, 3.)]
     df = pd.DataFrame(rows, columns=['user', 'movie', 'rating']).assign(title=lambda d: 'film ' + d.movie.astype(str))
     return df,(np.arange(len(df)-1), np.array([len(df)-1]))
 
 @pytest.fixture(scope='module')
 def learn(table):
-    "Film i has the bias i/10 and lies on an ellipse, twice as far in the second factor; no training needed"
+    "Movie i has the bias i/10 and lies on an ellipse, twice as far in the second factor; no training needed"
     df,splits = table
     dls = rating_dls(df, splits=splits, bs=64)
     model = DotProductBias(dls.n_users, dls.n_items, 2)
@@ -33,26 +39,27 @@ def learn(table):
 def test_biases_are_the_model_s(learn):
     b = item_bias(learn)
     assert b.columns.tolist() == ['item', 'title', 'bias', 'count']
-    assert b.item.tolist() == list(range(N-1, 0, -1))                    # best first; film 30 was never trained, `#na#` is nobody
+    assert b.item.tolist() == list(range(N-1, 0, -1))     # best first; movie 30 was never trained, `#na#` is nobody
     assert np.allclose(b.bias, b.item/10) and (b['count'] == 40-b.item).all()
     assert b.title[0] == 'film 29' and item_bias(learn, 3).equals(b.head(3))
 
 def test_centred_biases_do_not_depend_on_where_the_model_keeps_them(learn):
-    import copy
     other = copy.deepcopy(learn)
     c = torch.tensor([.3, -.7])
     other.model.user_factors.weight.data[1:] -= c
     other.model.movie_bias.weight.data += (other.model.movie_factors.weight.data @ c)[:,None]
-    a,b = (item_bias(l, centred=True).set_index('item').bias.sort_index() for l in (learn, other))
-    assert np.allclose(a, b, atol=1e-5)
-    assert not np.allclose(item_bias(other).set_index('item').bias.sort_index(), item_bias(learn).set_index('item').bias.sort_index(), atol=.05)
+    def biases(of, **kwargs): return item_bias(of, **kwargs).set_index('item').bias.sort_index()
+    assert np.allclose(biases(learn, centred=True), biases(other, centred=True), atol=1e-5)
+    assert not np.allclose(biases(learn), biases(other), atol=.05)
 
 def test_the_map_is_the_plane_of_the_largest_spread(learn):
     m = factor_map(learn, n=29, user=3)
-    assert m.columns.tolist() == ['item', 'title', 'x', 'y'] and m.item.tolist() == list(range(1, N))      # best-known first
+    assert m.columns.tolist() == ['item', 'title', 'x', 'y']
+    assert m.item.tolist() == list(range(1, N))     # best-known first
     want = learn.model.movie_factors.weight.detach()[1:N]
     want = (want-want.mean(0)).numpy()
-    assert np.allclose(np.linalg.norm(m[['x', 'y']], axis=1), np.linalg.norm(want, axis=1), atol=1e-5)     # two factors: nothing is lost
+    # two factors: nothing is lost
+    assert np.allclose(np.linalg.norm(m[['x', 'y']], axis=1), np.linalg.norm(want, axis=1), atol=1e-5)
     assert m.x.std() > m.y.std() and m.x[0] >= 0 and m.y[0] >= 0
     assert sum(m.attrs['share']) == pytest.approx(1)
     people = learn.model.user_factors.weight.detach()
@@ -74,18 +81,25 @@ def test_neighbours_by_angle_and_by_length(learn):
     assert neighbours(learn, np.int64(8)).equals(neighbours(learn, 8))
 
 @pytest.mark.parametrize('call, words', [
-    (lambda l: item_bias(l, 0), 'k is 0'), (lambda l: item_bias(l, 2.5), 'k is 2.5'), (lambda l: item_bias('x'), 'this is a str'),
-    (lambda l: factor_map(l, n=2), 'n is 2'), (lambda l: factor_map(l, user=77), 'user 77 is not among the 39'),
-    (lambda l: neighbours(l, 99), 'item 99 is not among the 30'), (lambda l: neighbours(l, '#na#'), "item '#na#' is not"),
-    (lambda l: neighbours(l, True), 'item True'), (lambda l: neighbours(l, [1]), 'item'), (lambda l: neighbours(l, 30), 'as random as it began'),
-    (lambda l: neighbours(l, 1, kind='euclid'), "right is 'cosine' or 'dot'"), (lambda l: neighbours(l, 1, k=True), 'k is True')])
+    (lambda o: item_bias(o, 0), 'k must be a whole number, 1 or more, got 0'),
+    (lambda o: item_bias(o, 2.5), 'k must be .*, got 2.5'),
+    (lambda o: item_bias('x'), "must have a table 'movie_bias', such as DotProductBias, got a str"),
+    (lambda o: factor_map(o, n=2), 'n must be a whole number, 3 or more, got 2'),
+    (lambda o: factor_map(o, user=77), 'user 77 is not among the 39'),
+    (lambda o: neighbours(o, 99), 'item 99 is not among the 30'),
+    (lambda o: neighbours(o, '#na#'), "item '#na#' is not among"),
+    (lambda o: neighbours(o, True), 'item True'), (lambda o: neighbours(o, [1]), r'item \[1\] is not among'),
+    (lambda o: neighbours(o, 30), 'as random as it began'),
+    (lambda o: neighbours(o, 1, kind='euclid'), "right is 'cosine' or 'dot'"),
+    (lambda o: neighbours(o, 1, k=True), 'k must be .*, got True')])
 def test_what_is_wrong_is_named(learn, call, words):
     with pytest.raises(ValueError, match=words): call(learn)
 
 def test_models_without_biases_and_with_one_factor(table):
     df,splits = table
     dls = rating_dls(df, splits=splits)
-    with pytest.raises(ValueError, match='movie_bias'): item_bias(Learner(dls, DotProduct(dls.n_users, dls.n_items, 4), loss_func=MSELossFlat()))
+    plain = Learner(dls, DotProduct(dls.n_users, dls.n_items, 4), loss_func=MSELossFlat())
+    with pytest.raises(ValueError, match='movie_bias'): item_bias(plain)
     one = Learner(dls, DotProduct(dls.n_users, dls.n_items, 1), loss_func=MSELossFlat())
     with pytest.raises(ValueError, match='1 factors make no map'): factor_map(one)
     assert len(neighbours(one, 1)) == 10
@@ -102,20 +116,17 @@ def test_fastai_s_own_loaders_and_model():
     assert neighbours(learn, b.item[0], k=3).item.map(type).eq(str).all()
 
 def test_labels_cover_nothing():
-    import matplotlib
-    matplotlib.use('agg')
-    import matplotlib.pyplot as plt
-    from matplotlib.text import Text
     rng = np.random.default_rng(0)
-    fig,ax = plt.subplots(figsize=(6, 4), layout='constrained')
+    fig = Figure(figsize=(6, 4), layout='constrained')
+    FigureCanvasAgg(fig)
+    ax = fig.subplots()
     x,y = rng.normal(size=(2, 60))
     ax.plot(x, y, 'o', ms=4)
     placed = place_labels(ax, x, y, [f'film {i}' for i in range(50)])      # the last ten are only kept free
     fig.canvas.draw()
-    boxes = [Text.get_window_extent(t) for t in placed]
+    boxes = [Text.get_window_extent(t) for t in placed]     # of the words, without the line to the point
     points = ax.transData.transform(np.c_[x, y])
     assert 30 < len(placed) <= 50
     assert not any(a.overlaps(b) for i,a in enumerate(boxes) for b in boxes[:i])
     assert not any(b.contains(*p) for b in boxes for p in points)
     assert all(ax.bbox.x0 <= b.x0 and b.x1 <= ax.bbox.x1 for b in boxes)
-    plt.close(fig)

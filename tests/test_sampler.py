@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from collab_nb.data import synth_ratings
-from collab_nb.sampler import (Pairs, Posterior, Sampler, Stars, Table, blend, blend_weights, draw_rows, film_residuals, gibbs, interval_coverage, marks,
-                               noise_levels, normal_wishart, set_kernel, star_places, tilt, wishart)
-
+from collab_nb.further.sampler import (Pairs,Posterior,Sampler,Stars,Table,blend,blend_weights,draw_rows,film_residuals,
+                                       gibbs,interval_coverage,marks,noise_levels,normal_wishart,set_kernel,star_places,
+                                       tilt,wishart)
 
 @pytest.fixture(scope='module')
 def tables():
@@ -24,7 +24,8 @@ def rmse(p, t): return float(np.sqrt(((p-t.rating)**2).mean()))
 @pytest.mark.parametrize('alpha', [0., -.5, -.95])
 def test_rows_have_the_mean_and_covariance_asked_for(alpha):
     P,b,n = torch.tensor([[3., 1], [1, 2]]),torch.tensor([1., -2]),40_000
-    old = torch.linalg.solve(P, b) + torch.randn(n, 2, generator=gen(1)) @ torch.linalg.cholesky(P.inverse()).T     # as if drawn before: it stays so
+    noise = torch.randn(n, 2, generator=gen(1)) @ torch.linalg.cholesky(P.inverse()).T
+    old = torch.linalg.solve(P, b) + noise     # as if they had been drawn before: the new ones have to be like them
     mean,x = draw_rows(P.expand(n, 2, 2), b.expand(n, 2), gen(2), old, alpha)
     assert torch.allclose(mean[0], torch.linalg.solve(P, b), atol=1e-5)
     assert torch.allclose(x.mean(0), mean[0], atol=.02)
@@ -42,7 +43,9 @@ def test_sums_by_hand():
     rows,cols = torch.tensor([2, 0, 2, 0, 3]),torch.tensor([1, 1, 0, 2, 2])
     w,table = torch.rand(5, generator=g),torch.randn(3, 4, generator=g)
     slow,outer = torch.zeros(5, 4),torch.zeros(5, 4, 4)
-    for r,c,x in zip(rows, cols, w): slow[r] += x*table[c]; outer[r] += x*torch.outer(table[c], table[c])
+    for r,c,x in zip(rows, cols, w, strict=True):
+        slow[r] += x*table[c]
+        outer[r] += x*torch.outer(table[c], table[c])
     pairs = Pairs(rows, cols, 5, 3)
     assert torch.allclose(pairs.sums(w, table), slow, atol=1e-6)
     assert torch.allclose(pairs.outer_sums(w, table), outer, atol=1e-6)
@@ -50,7 +53,9 @@ def test_sums_by_hand():
 
 def test_wishart_and_its_normal():
     S = torch.tensor([[1., .3], [.3, 2]]).double()
-    assert torch.allclose(torch.stack([wishart(8, S, g) for g in [gen()] for _ in range(4000)]).mean(0), 8*S.inverse(), atol=.3)
+    g = gen()
+    mean = torch.stack([wishart(8, S, g) for _ in range(2000)]).mean(0)
+    assert torch.allclose(mean, 8*S.inverse(), atol=.3)
     rows = torch.randn(5000, 2, generator=gen())*torch.tensor([2., .5]) + torch.tensor([3., 0])
     m,L = normal_wishart(rows, gen(1))
     assert torch.allclose(m, torch.tensor([3., 0]).double(), atol=.15)
@@ -69,13 +74,14 @@ def test_noise_levels():
 
 def test_cuts_stay_in_order_and_z_inside():
     f = torch.randn(3000, generator=gen(), dtype=torch.float64)
-    star = torch.bucketize(f + torch.randn(3000, generator=gen(1), dtype=torch.float64), torch.tensor([-1., 0, 1]).double())
+    cuts = torch.tensor([-1., 0, 1]).double()
+    star = torch.bucketize(f + torch.randn(3000, generator=gen(1), dtype=torch.float64), cuts)
     scale = Stars(star, 4, gen(2), step=.05)
     for _ in range(50): z = scale.draw(f, torch.ones_like(f), tune=True)
     assert (scale.edges.diff() > 0).all()
     assert ((z >= scale.edges[star].float()-1e-4) & (z <= scale.edges[star+1].float()+1e-4)).all()
-    assert torch.allclose(scale.edges[1:-1], torch.tensor([-1., 0, 1]).double(), atol=.2)
-    far = scale.draw(torch.full_like(f, 30.), torch.ones_like(f))                    # a score far outside its star's interval
+    assert torch.allclose(scale.edges[1:-1], cuts, atol=.2)
+    far = scale.draw(torch.full_like(f, 30.), torch.ones_like(f))     # scores far outside their star's interval
     assert torch.isfinite(far).all()
 
 def test_it_learns(tables, post):
@@ -85,7 +91,8 @@ def test_it_learns(tables, post):
     assert rmse(post.mean, test) < 1.1*floor
     assert np.corrcoef(post.mean, truth.predict(test.user, test.movie))[0,1] > .8
     assert rmse(post.fitted, train) < rmse(post.mean, test)
-    assert np.allclose(post.probs.sum(1), 1) and np.allclose(post.probs@post.stars, post.mean) and (np.diff(post.cuts) > 0).all()
+    assert np.allclose(post.probs.sum(1), 1) and np.allclose(post.probs@post.stars, post.mean)
+    assert (np.diff(post.cuts) > 0).all()
     assert np.abs(interval_coverage(star_places(post.probs, test.rating))-[.5, .8, .95]).max() < .06
 
 def test_seeds_and_answers(tables):
@@ -106,46 +113,58 @@ def test_every_kind_runs(tables, noise, ordinal):
     assert (p.cuts is None) != ordinal
     assert p.mean.min() >= 1 and p.mean.max() <= 5
 
-def test_user_noise_is_found():
+@pytest.mark.parametrize('ordinal', [True, False])
+def test_user_noise_is_found(ordinal):
     rng = np.random.default_rng(0)
     noise = np.where(np.arange(60) % 2, .3, 1.5)
     t = pd.DataFrame([(u, i) for u in range(60) for i in range(40)], columns=['user', 'movie'])
-    t['rating'] = 1 + np.searchsorted([-1.5, -.5, .5, 1.5], rng.normal(size=40)[t.movie] + noise[t.user]*rng.normal(size=len(t)))
-    for ordinal in (True, False):
-        found = gibbs(t, t[:1], n_samples=40, burn_in=30, n_factors=2, sets=False, noise='user', ordinal=ordinal).user_noise.to_numpy()
-        assert found[1::2].max() < found[::2].min()
+    score = rng.normal(size=40)[t.movie] + noise[t.user]*rng.normal(size=len(t))
+    t['rating'] = 1 + np.searchsorted([-1.5, -.5, .5, 1.5], score)
+    post = gibbs(t, t[:1], n_samples=20, burn_in=20, n_factors=2, sets=False, noise='user', ordinal=ordinal)
+    found = post.user_noise.to_numpy()
+    assert found[1::2].max() < found[::2].min()
 
-def test_sessions_tags_and_strangers(tables):
-    train,test,_ = tables
-    shift = {d: s for d,s in enumerate(np.random.default_rng(0).normal(0, 1.5, 240))}
+CHAIN = dict(n_samples=25, burn_in=15, n_factors=3)
+
+def test_sessions(tables):
+    shift = np.random.default_rng(0).normal(0, 1.5, 240)
     def moody(t):
         t = t.assign(day=2*t.user + np.random.default_rng(1).integers(0, 2, len(t)))
-        return t.assign(rating=(t.rating + t.day.map(lambda d: shift[d % 240])).round().clip(1, 5))
-    a,b = moody(train),moody(test)
-    kw = dict(n_samples=40, burn_in=20, n_factors=3)
-    assert rmse(gibbs(a, b, session='day', **kw).mean, b) < rmse(gibbs(a, b, **kw).mean, b) - .1
-    good = {m: ['good' if m % 2 else 'bad'] for m in range(1, 200)}
+        return t.assign(rating=(t.rating + shift[t.day % 240]).round().clip(1, 5))
+    train,test = map(moody, tables[:2])
+    with_days,without = (gibbs(train, test, session=session, **CHAIN).mean for session in ('day', None))
+    assert rmse(with_days, test) < rmse(without, test) - .1
+
+def test_tags_and_strangers(tables):
+    "Movies that nobody rated, told apart by their tags; and a user who rated nothing"
+    train = tables[0]
+    tags = {m: ['good' if m % 2 else 'bad'] for m in range(1, 200)}
     lifted = train.assign(rating=np.where(train.movie % 2, 5, 2) - (train.rating < 3))
     new = pd.DataFrame({'user': [1, 1, 999], 'movie': [101, 102, 1]})
-    p = gibbs(lifted, new, item_tags=good, **kw).mean
-    assert p[0] > p[1] + .5 and np.isfinite(p).all()                   # films that nobody rated, told apart by their tags
+    p = gibbs(lifted, new, item_tags=tags, **CHAIN).mean
+    assert p[0] > p[1] + .5 and np.isfinite(p).all()
 
 def test_half_stars_and_names(tables):
-    train,test,_ = tables
-    half,ask = (t.assign(rating=t.rating/2).rename(columns={'user': 'u', 'movie': 'i', 'rating': 'r'}) for t in (train[:800], test[:50]))
+    names = {'user': 'u', 'movie': 'i', 'rating': 'r'}
+    half,ask = (t.assign(rating=t.rating/2).rename(columns=names) for t in (tables[0][:800], tables[1][:50]))
     p = gibbs(half, ask, n_samples=5, burn_in=5, n_factors=2, user='u', item='i', rating='r')
     assert np.allclose(p.stars, [.5, 1, 1.5, 2, 2.5]) and .5 <= p.mean.min() and p.mean.max() <= 2.5
 
-def test_gibbs_refuses(tables):
-    train,test,_ = tables
-    for kw,why in ((dict(n_samples=0), 'n_samples is 0'), (dict(n_factors=1.5), 'n_factors is 1.5'), (dict(noise='item'), 'noise is'), (dict(user='who'), "no column 'who'"),
-                   (dict(session='day'), "no column 'day'"), (dict(item_tags={-1: ['x']}), 'has a tag'), (dict(alpha=-1.), 'alpha is'), (dict(burn_in=-1), 'burn_in is -1'), (dict(burn_in=1.5), 'burn_in is 1.5'),
-                   (dict(burn_in=True), 'burn_in is True'), (dict(item_tags={10**9: ['x']}), 'has a tag')):
-        with pytest.raises(ValueError, match=why): gibbs(train, test, **{**dict(n_samples=2, burn_in=1), **kw})
-    with pytest.raises(ValueError, match='no rows'): gibbs(train[:0], test)
-    with pytest.raises(ValueError, match='nothing to learn'): gibbs(train.assign(rating=3.), test)
-    with pytest.raises(ValueError, match='different ratings'): gibbs(train.assign(rating=np.linspace(1, 5, len(train))), test)
-    with pytest.raises(ValueError, match='NaN'): gibbs(train.assign(rating=train.rating.where(train.user != 3)), test)
+@pytest.mark.parametrize('kwargs, why', [
+    (dict(n_samples=0), 'n_samples is 0'), (dict(n_factors=1.5), 'n_factors is 1.5'), (dict(noise='item'), 'noise is'),
+    (dict(user='who'), "no column 'who'"), (dict(session='day'), "no column 'day'"), (dict(alpha=-1.), 'alpha is'),
+    (dict(burn_in=-1), 'burn_in is -1'), (dict(burn_in=1.5), 'burn_in is 1.5'), (dict(burn_in=True), 'burn_in is True'),
+    (dict(item_tags={-1: ['x']}), 'tags must be .*, got none for these ids'),
+    (dict(item_tags={10**9: ['x']}), 'tags must be .*, got none for these ids')])
+def test_gibbs_refuses(tables, kwargs, why):
+    with pytest.raises(ValueError, match=why): gibbs(*tables[:2], **{**dict(n_samples=2, burn_in=1), **kwargs})
+
+@pytest.mark.parametrize('change, why', [
+    (lambda t: t[:0], 'no rows'), (lambda t: t.assign(rating=3.), 'nothing to learn'),
+    (lambda t: t.assign(rating=np.linspace(1, 5, len(t))), 'different ratings'),
+    (lambda t: t.assign(rating=t.rating.where(t.user != 3)), 'NaN')])
+def test_gibbs_refuses_ratings(tables, change, why):
+    with pytest.raises(ValueError, match=why): gibbs(change(tables[0]), tables[1])
 
 def test_intervals():
     p = Posterior(np.array([[.05, .1, .7, .1, .05], [0, 0, 0, 0, 1.], [.2]*5]), None, np.arange(1., 6))
@@ -163,47 +182,51 @@ def test_places_are_uniform_where_probabilities_are_right():
 
 def test_places_know_stars_by_value():
     probs,tenths = np.full((3, 3), 1/3),np.array([3.6, 3.7, 3.8])
-    assert np.array_equal(star_places(probs, tenths, tenths.astype('float32')), star_places(probs, tenths, tenths))
-    assert (np.floor(3*star_places(probs, tenths, tenths.astype('float32'))) == [0, 1, 2]).all()
+    places = star_places(probs, tenths, tenths.astype('float32'))
+    assert np.array_equal(places, star_places(probs, tenths, tenths))
+    assert (np.floor(3*places) == [0, 1, 2]).all()
     for bad in (3.65, np.nan, np.inf):
         with pytest.raises(ValueError, match='none of the stars'): star_places(probs, np.array([bad, 3.7, 3.8]), tenths)
 
 def test_drawn_films_are_wider_where_nobody_rated(tables):
     train,test,_ = tables
     kept,new = train[train.movie % 3 > 0],test.movie % 3 == 0
-    kw = dict(n_samples=60, burn_in=30, n_factors=3, sets=False, alpha=-.8)
-    a,b = gibbs(kept, test, **kw),gibbs(kept, test, drawn=True, **kw)
+    a,b = (gibbs(kept, test, n_samples=60, burn_in=30, n_factors=3, sets=False, alpha=-.8, drawn=drawn)
+           for drawn in (False, True))
     def spread(p): return (p.probs@p.stars**2 - (p.probs@p.stars)**2)
     wider = spread(b)-spread(a)
     assert wider[new].mean() > .1 and wider[new].mean() > 3*abs(wider[~new].mean())
-    assert np.array_equal(a.mean, gibbs(kept, test, drawn=False, **kw).mean)
     assert np.isclose(rmse(a.mean[~new], test[~new]), rmse(b.mean[~new], test[~new]), atol=.02)
 
-def test_noise_with_a_common_scale(monkeypatch):
-    "Films' levels get a geometric mean of 1; with stars as numbers the users' levels take up the rest, so that a rating's variance is as drawn"
+@pytest.mark.parametrize('ordinal, want', [(False, [4., 16, 32]), (True, [2/8**.5/2, 2/8**.5*2, 4/8**.5*2])])
+def test_noise_with_a_common_scale(monkeypatch, ordinal, want):
+    """Movies' levels get a geometric mean of 1; with stars as numbers the users' levels take up the rest, so that
+    a rating's variance is as drawn"""
+    drawn = iter([torch.tensor([2., 4]), torch.tensor([2., 8])])
+    monkeypatch.setattr('collab_nb.further.sampler.noise_levels', lambda *args, **kwargs: next(drawn))
     u,i = torch.tensor([0, 0, 1]),torch.tensor([0, 1, 1])
-    for ordinal,want in ((False, [4., 16, 32]), (True, [2/8**.5/2, 2/8**.5*2, 4/8**.5*2])):
-        drawn = iter([torch.tensor([2., 4]), torch.tensor([2., 8])])
-        monkeypatch.setattr('collab_nb.sampler.noise_levels', lambda *args, **kwargs: next(drawn))
-        s = Sampler(u, i, torch.tensor([0, 1, 2]), 2, 2, torch.arange(1., 4), n_factors=1, ordinal=ordinal)
-        s.z = torch.zeros(3)
-        s._draw_noise(torch.zeros(3))
-        assert torch.allclose(s.a_item, torch.tensor([.5, 2])) and torch.allclose(s.a_user[u]*s.a_item[i], torch.tensor(want))
+    s = Sampler(u, i, torch.tensor([0, 1, 2]), 2, 2, torch.arange(1., 4), n_factors=1, ordinal=ordinal)
+    s.z = torch.zeros(3)
+    s.n_sweeps = 4     # from the fifth sweep on, noise is drawn with stars on a line, too
+    s.sweep()
+    assert torch.allclose(s.a_item, torch.tensor([.5, 2]))
+    assert torch.allclose(s.a_user[u]*s.a_item[i], torch.tensor(want))
 
 def test_residuals_by_hand():
     train = pd.DataFrame({'user': [1, 1, 2, 2, 3], 'movie': [1, 2, 1, 2, 3]})
     e = np.array([1., 0, 0, 0, 2])
-    K = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1.]])                   # films 1 and 2 have the same raters
-    want = K[2,:2]@np.linalg.solve(K[:2,:2]+2*np.eye(2), e[:2]),0.,2/3
-    got = film_residuals(train, e, pd.DataFrame({'user': [1, 9, 3], 'movie': [3, 1, 3]}))
-    assert np.allclose(got, want)
-    assert film_residuals(train, e, pd.DataFrame({'user': [1], 'movie': [2]}))[0] == pytest.approx(K[1,:2]@np.linalg.solve(K[:2,:2]+2*np.eye(2), e[:2]))
+    K = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1.]])     # movies 1 and 2 have the same raters
+    solved = np.linalg.solve(K[:2,:2]+2*np.eye(2), e[:2])
+    got = film_residuals(train, e, pd.DataFrame({'user': [1, 1, 9, 3], 'movie': [3, 2, 1, 3]}))
+    assert np.allclose(got, [K[2,:2]@solved, K[1,:2]@solved, 0., 2/3])
     with pytest.raises(ValueError, match='one for each'): film_residuals(train, e[1:], train)
 
 def test_blend(tables):
     train,test,_ = tables
     seen = []
-    def good(a, b): seen.append((len(a), len(b), 'rating' in b)); return a.groupby('movie').rating.mean().reindex(b.movie).fillna(a.rating.mean()).to_numpy()
+    def good(a, b):
+        seen.append((len(a), len(b), 'rating' in b))
+        return a.groupby('movie').rating.mean().reindex(b.movie).fillna(a.rating.mean()).to_numpy()
     def bad(a, b): return np.random.default_rng(0).uniform(1, 5, len(b))
     p,w,P = blend(train, test.drop(columns='rating'), [good, bad])
     assert seen == [(2700, 300, False), (3000, 1000, False)] and P.shape == (1000, 2)
@@ -220,7 +243,7 @@ def test_tilt():
     assert np.isfinite(tilt(probs, np.full(50, 9.))).all()
 
 def test_chain_of_one_side():
-    "A table whose rows are told exactly follows them, and its prior takes their spread"
+    "A table follows rows that are known exactly, and its prior takes on their spread"
     side,rows = Table(400, 2, gen()),torch.randn(400, 2, generator=gen(1))
     for _ in range(20):
         side.draw(1e6*torch.eye(2).expand(400, 2, 2), 1e6*rows)
@@ -229,4 +252,5 @@ def test_chain_of_one_side():
     assert torch.allclose(side.L, torch.eye(2), atol=.35)
 
 def test_sampler_refuses():
-    with pytest.raises(ValueError, match='noise is'): Sampler(torch.tensor([0]), torch.tensor([0]), torch.tensor([0]), 1, 1, torch.arange(2.), noise='film')
+    one = torch.tensor([0])
+    with pytest.raises(ValueError, match='noise is'): Sampler(one, one, one, 1, 1, torch.arange(2.), noise='film')

@@ -1,16 +1,20 @@
 "MovieLens: what is accepted, what is refused, and that nothing is ever left half done."
 import os
 import shutil
-import subprocess
-import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
 
+import pandas as pd
 import pytest
 
-from collab_nb import sources
-from collab_nb.data import DataError, get_ml100k, my_ratings, read_movies, read_ratings, read_users
-from collab_nb.sources import FILES, PERSONA
+from collab_nb.data import DataError,get_ml100k,my_ratings,read_movies,read_ratings,read_users
+from collab_nb.sources import FILES,PERSONA,WHEEL_SHA256
 
+FASTAI,WHEEL = 'collab_nb.sources._from_fastai','collab_nb.sources._from_wheel'     # the two that fetch
+
+def unreachable(tmp, timeout): raise OSError('out of reach')
 
 @pytest.fixture
 def copy(path, tmp_path):
@@ -20,33 +24,40 @@ def copy(path, tmp_path):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    "An empty fastai data folder, no folder named, and no network"
-    def nothing(tmp, timeout): raise OSError('out of reach')
-    monkeypatch.setattr(sources, 'fastai_path', lambda kind: tmp_path/kind)
-    monkeypatch.setattr(sources, '_from_fastai', nothing)
-    monkeypatch.setattr(sources, '_from_wheel', nothing)
+    "An empty fastai data folder, and no folder named"
+    monkeypatch.setattr('collab_nb.sources.fastai_path', lambda kind: tmp_path/kind)
     monkeypatch.delenv('COLLAB_NB_DATA', raising=False)
     return tmp_path/'data'
 
+@pytest.fixture
+def offline(home, monkeypatch):
+    "The same, and no network"
+    for source in (FASTAI, WHEEL): monkeypatch.setattr(source, unreachable)
+    return home
+
+# The readers
 
 def test_readers(path):
     assert read_ratings(path).shape == (100_000, 5)
-    assert list(read_movies(path).columns) == ['movie', 'title', 'year', 'genres']
-    assert read_movies(path).set_index('movie').loc[1].tolist() == ['Toy Story (1995)', 1995, "Animation|Children's|Comedy"]
-    assert read_users(path).shape == (943, 5)
-    assert read_users(path).zip_code.str.len().eq(5).all()      # no zero lost in front
+    movies,users = read_movies(path),read_users(path)
+    assert list(movies.columns) == ['movie', 'title', 'year', 'genres']
+    assert movies.set_index('movie').loc[1].tolist() == ['Toy Story (1995)', 1995, "Animation|Children's|Comedy"]
+    assert users.shape == (943, 5)
+    assert users.zip_code.str.len().eq(5).all()      # no zero lost in front
 
 def test_odd_titles(path):
-    titles = read_movies(path).set_index('movie').title
-    assert titles[267] == 'unknown'
-    assert titles[1412] == 'Land Before Time III: The Time of the Great Giving (1995) (V)'
-    assert titles[543] == 'Misérables, Les (1995)'
-    assert read_movies(path).set_index('movie').year[1412] == 1995
+    movies = read_movies(path).set_index('movie')
+    assert movies.title[267] == 'unknown'
+    assert movies.title[1412] == 'Land Before Time III: The Time of the Great Giving (1995) (V)'
+    assert movies.title[543] == 'Misérables, Les (1995)'
+    assert movies.year[1412] == 1995
 
 def test_reader_can_read_the_files_as_the_original_does(path):
-    import pandas as pd
-    items = pd.read_csv(path/'u.item', delimiter='|', encoding='latin-1', header=None, usecols=(0, 1), names=['movie', 'title'])
+    items = pd.read_csv(path/'u.item', delimiter='|', encoding='latin-1', header=None, usecols=(0, 1),
+                        names=['movie', 'title'])
     assert items.title[0] == 'Toy Story (1995)'
+
+# A folder that isn't right
 
 @pytest.mark.parametrize('call', [get_ml100k, read_ratings, read_movies, read_users])
 def test_no_folder(call, tmp_path):
@@ -82,83 +93,96 @@ def test_named_by_the_variable(copy, monkeypatch):
     monkeypatch.setenv('COLLAB_NB_DATA', str(copy/'nowhere'))
     with pytest.raises(DataError, match='nowhere is not a folder'): get_ml100k()     # no silent second choice
 
-def test_nothing_serves(home):
-    with pytest.raises(DataError) as e: get_ml100k()
-    for said in ('no folder was named', "fastai's data folder", 'untar_data: out of reach', 'package index: out of reach', 'What to do'):
-        assert said in str(e.value)
-    assert list(home.iterdir()) == []
+# Where it comes from
 
-def test_second_source_serves(home, path, monkeypatch):
-    monkeypatch.setattr(sources, '_from_wheel', lambda tmp, timeout: shutil.copytree(path, f'{tmp}/ml-100k'))
-    assert get_ml100k() == home/'ml-100k'
-    assert (home/'ml-100k'/'SOURCE').read_text() == 'the package index'
-    monkeypatch.setattr(sources, '_from_wheel', None)
-    assert get_ml100k() == home/'ml-100k'                       # it is there: nothing is fetched
+def test_nothing_serves(offline):
+    with pytest.raises(DataError) as e: get_ml100k()
+    for said in ('no folder was named', "fastai's data folder", 'untar_data: out of reach',
+                 'package index: out of reach', 'What to do'):
+        assert said in str(e.value)
+    assert list(offline.iterdir()) == []
+
+def test_second_source_serves(offline, path, monkeypatch):
+    monkeypatch.setattr(WHEEL, lambda tmp, timeout: Path(shutil.copytree(path, f'{tmp}/ml-100k')))
+    assert get_ml100k() == offline/'ml-100k'
+    assert (offline/'ml-100k'/'SOURCE').read_text() == 'the package index'
+    monkeypatch.setattr(WHEEL, None)
+    assert get_ml100k() == offline/'ml-100k'                       # it's there: nothing is fetched
 
 @pytest.mark.parametrize('error', [KeyboardInterrupt, SystemExit])
-def test_interrupted(error, home, path, monkeypatch):
+def test_interrupted(error, offline, path, monkeypatch):
     def half(tmp, timeout):
         os.mkdir(f'{tmp}/ml-100k')
         shutil.copy(path/'u.data', f'{tmp}/ml-100k')
         raise error
-    monkeypatch.setattr(sources, '_from_fastai', half)
+    monkeypatch.setattr(FASTAI, half)
     with pytest.raises(error): get_ml100k()
-    assert list(home.iterdir()) == []
+    assert list(offline.iterdir()) == []
 
-def test_a_source_with_other_bytes_does_not_serve(home, path, monkeypatch):
+def test_a_source_with_other_bytes_does_not_serve(offline, path, monkeypatch):
     def other(tmp, timeout):
-        new = sources.Path(shutil.copytree(path, f'{tmp}/ml-100k'))
+        new = Path(shutil.copytree(path, f'{tmp}/ml-100k'))
         (new/'u.data').write_text('1\t1\t5\t1\n')
         return new
-    monkeypatch.setattr(sources, '_from_fastai', other)
+    monkeypatch.setattr(FASTAI, other)
     with pytest.raises(DataError, match='untar_data: .*another SHA-256'): get_ml100k()
+    assert list(offline.iterdir()) == []
+
+def test_a_damaged_folder_is_not_overwritten(offline):
+    (offline/'ml-100k').mkdir(parents=True)
+    (offline/'ml-100k'/'mine.txt').write_text('keep')
+    with pytest.raises(DataError, match='Move .* away'): get_ml100k()
+    assert (offline/'ml-100k'/'mine.txt').read_text() == 'keep'
+
+def test_time_limit(home, monkeypatch):
+    monkeypatch.setattr('collab_nb.sources._untar', 'import time; time.sleep(30)')
+    monkeypatch.setattr(WHEEL, unreachable)
+    with pytest.raises(DataError, match='untar_data: no answer within 0.3 s'): get_ml100k(timeout=.3)
+
+def test_altered_wheel(home, monkeypatch):
+    "A download that gives a wheel with other contents"
+    def run(args, timeout, **env):
+        if '--dest' not in args: raise OSError('out of reach')
+        with zipfile.ZipFile(Path(args[args.index('--dest')+1])/'recbole.whl', 'w') as z:
+            for kind in WHEEL_SHA256: z.writestr(f'recbole/dataset_example/ml-100k/ml-100k.{kind}', 'a\tb\n1\t2\n')
+    monkeypatch.setattr('collab_nb.sources._run', run)
+    with pytest.raises(DataError, match='package index: ml-100k.inter in .* another SHA-256'): get_ml100k()
     assert list(home.iterdir()) == []
 
-def test_a_damaged_folder_is_not_overwritten(home):
-    (home/'ml-100k').mkdir(parents=True)
-    (home/'ml-100k'/'mine.txt').write_text('keep')
-    with pytest.raises(DataError, match='Move .* away'): get_ml100k()
-    assert (home/'ml-100k'/'mine.txt').read_text() == 'keep'
-
-def test_time_limit():
-    with pytest.raises(OSError, match='no answer within 0.3 s'): sources._run([sys.executable, '-c', 'import time; time.sleep(30)'], 0.3)
-
-def test_altered_wheel(tmp_path, monkeypatch):
-    def run(args, timeout):
-        with zipfile.ZipFile(tmp_path/'recbole.whl', 'w') as z:
-            for kind in sources.WHEEL_SHA256: z.writestr(f'recbole/dataset_example/ml-100k/ml-100k.{kind}', 'a\tb\n1\t2\n')
-    monkeypatch.setattr(sources, '_run', run)
-    with pytest.raises(DataError, match='another SHA-256'): sources._from_wheel(tmp_path, 1)
-    assert not (tmp_path/'ml-100k').exists()
-
-def test_two_processes_at_once(path, tmp_path):
-    code = ('import shutil, sys, time; from collab_nb import sources\n'
-            'def slow(tmp, timeout): time.sleep(1); return sources.Path(shutil.copytree(sys.argv[1], f"{tmp}/ml-100k"))\n'
-            'sources._from_fastai = slow\n'
-            'print(sources.get_ml100k())')
-    env = {k: v for k,v in os.environ.items() if k != 'COLLAB_NB_DATA'} | {'FASTAI_HOME': str(tmp_path)}
-    procs = [subprocess.Popen([sys.executable, '-c', code, str(path)], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    outs = [p.communicate(timeout=100) for p in procs]
-    assert [p.returncode for p in procs] == [0, 0], outs
-    assert [o.splitlines()[-1] for o,_ in outs] == [str(tmp_path/'data'/'ml-100k')]*2
-    assert [p.name for p in (tmp_path/'data').iterdir()] == ['ml-100k']
+def test_two_at_once(offline, path, monkeypatch):
+    "Both have fetched before either puts its folder in place: one of the two folders serves, the other is removed"
+    both = Barrier(2, timeout=60)
+    def slow(tmp, timeout):
+        new = Path(shutil.copytree(path, f'{tmp}/ml-100k'))
+        both.wait()
+        return new
+    monkeypatch.setattr(FASTAI, slow)
+    with ThreadPoolExecutor(2) as pool: got = list(pool.map(lambda _: get_ml100k(), range(2)))
+    assert got == [offline/'ml-100k']*2
+    assert [p.name for p in offline.iterdir()] == ['ml-100k']
 
 def test_whose_data_it_is_said_once(path, monkeypatch, capsys):
-    monkeypatch.setattr(sources, '_announced', set())
-    get_ml100k(path), get_ml100k(path)
+    monkeypatch.setattr('collab_nb.sources._announced', set())
+    for _ in range(2): get_ml100k(path)
     assert capsys.readouterr().out.count('GroupLens') == 1
+
+# Your ratings
 
 def test_persona_in_the_chapter_is_the_librarys(path):
     assert len(PERSONA) == 15
     assert len(my_ratings(read_movies(path))) == 15
+
+BAD = [({'Chasing Amy (1997)': 3}, 'stands under 2 numbers'), ({'No Such Film': 3}, 'is no title'),
+       ({}, 'no film is rated'), ({'Fargo (1996)': 'good'}, 'from 1 to 5'),
+       ({'Fargo (1996)': float('nan')}, 'from 1 to 5')]
 
 def test_your_ratings(path, tmp_path, monkeypatch):
     monkeypatch.setenv('COLLAB_NB_HOME', str(tmp_path))
     movies = read_movies(path)
     my_ratings(movies, {'Fargo (1996)': 2})
     assert my_ratings(movies).rating.tolist() == [2]
-    for bad,why in (({'Chasing Amy (1997)': 3}, 'stands under 2 numbers'), ({'No Such Film': 3}, 'is no title'), ({}, 'no film is rated'), ({'Fargo (1996)': 'good'}, 'from 1 to 5'), ({'Fargo (1996)': float('nan')}, 'from 1 to 5')):
+    for bad,why in BAD:
         with pytest.raises(ValueError, match=why): my_ratings(movies, bad)
-    assert my_ratings(movies).rating.tolist() == [2]            # a refused table does not replace yours
+    assert my_ratings(movies).rating.tolist() == [2]            # a table that's refused doesn't replace yours
     (tmp_path/'my_ratings.csv').write_text('no,such\n1,2\n')
     with pytest.raises(DataError, match='mend it or delete it'): my_ratings(movies)

@@ -1,10 +1,11 @@
-"""Settings of chapter 11's models: 24 tries for each, on rows of the fold's own training part; no test row is read.
+"""Settings of chapter 12's models: 24 trials for each, on rows of the fold's own training part; no test row is read.
 
     .venv/bin/python tests/bench/choose_record.py            # all folds, about a quarter of an hour; resumes
     .venv/bin/python tests/bench/choose_record.py 1          # fold u1 alone
 
-The tries go to collab_nb/record_trials.json, which chapter 11 and the bench read. The first try is the library's default, which an earlier prototype found with about sixty tries, and some
-two hundred more shaped, all on rows of u1's training part; the others multiply each weight of the prior by 1/2 to 2 and draw epochs, learning rate and factors."""
+The trials go to collab_nb/record_trials.json, which chapter 12 and the bench read. The first trial is the library's
+default, which an earlier prototype found with about sixty trials, and some two hundred more shaped, all on rows of u1's
+training part; the others multiply each weight of the prior by 1/2 to 2 and draw epochs, learning rate and factors."""
 import json
 import math
 import os
@@ -15,22 +16,28 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from collab_nb.data import fold_split, get_ml100k, read_movies, read_ratings, read_users
-from collab_nb.record import PRIOR, film_tags, fit_predict, inner_split, user_days, user_tags
+from collab_nb.data import fold_split,get_ml100k,read_movies,read_ratings,read_users
+from collab_nb.further.sets import PRIOR,film_tags,fit_predict,user_days,user_tags
+from collab_nb.splits import inner_split
 
 FILE = Path(__file__).parents[2]/'collab_nb'/'record_trials.json'
 N = 24
-ROWS = {'biased factors': ('rated', 'raters'), '+ what they rated': ('raters',), '+ who rated it': (), '+ tags': (), '+ day': ()}     # what each leaves out
+ROWS = {'biased factors': ('rated', 'raters'), '+ what they rated': ('raters',),     # what each leaves out
+        '+ who rated it': (), '+ tags': (), '+ day': ()}
+SETTINGS = 'prior', 'epochs', 'lr', 'n_factors'
 
 def two_digits(v): return float(f'{v:.2g}')
 
 def tries(row):
     "N settings, the same for each fold: a default, and N-1 drawn"
-    rng,res = np.random.default_rng(list(ROWS).index(row)),[dict(prior=dict(PRIOR), epochs=30, lr=.03, n_factors=20)]
+    rng = np.random.default_rng(list(ROWS).index(row))
+    res = [dict(prior=dict(PRIOR), epochs=30, lr=.03, n_factors=20)]
     for _ in range(N-1):
         prior = {k: two_digits(v*2**rng.uniform(-1, 1)) for k,v in PRIOR.items()}
-        res.append(dict(prior=prior, epochs=int(rng.choice([20, 30, 40])), lr=float(rng.choice([.02, .03])), n_factors=int(rng.choice([10, 20, 30]))))
-    used = {'own', 'bias'} | {'rated', 'raters'}.difference(ROWS[row]) | ({'tags'} if row in ('+ tags', '+ day') else set())
+        res.append(dict(prior=prior, epochs=int(rng.choice([20, 30, 40])), lr=float(rng.choice([.02, .03])),
+                        n_factors=int(rng.choice([10, 20, 30]))))
+    used = {'own', 'bias'} | {'rated', 'raters'}.difference(ROWS[row])
+    if row in ('+ tags', '+ day'): used.add('tags')
     for r in res: r['prior'] = {k: v for k,v in r['prior'].items() if k in used}
     return res
 
@@ -41,23 +48,32 @@ def arguments(row, tags):
     if row == '+ day': res['session'] = 'day'
     return res
 
+def current(r):
+    "Whether a stored trial is still one of ours"
+    return r['row'] in ROWS and tries(r['row'])[r['try']:r['try']+1] == [{k: r[k] for k in SETTINGS}]
+
+def tried(train, valid, settings, more):
+    "A trial: its error on `valid`, its CPU seconds, its settings"
+    start = time.process_time()
+    preds = fit_predict(train, valid, **settings, **more)
+    rmse = math.sqrt(((preds-valid.rating.to_numpy())**2).mean())
+    return {'rmse': round(rmse, 5), 'seconds': round(time.process_time()-start, 2), **settings}
+
 def main(folds):
     torch.set_num_threads(1)
     path = get_ml100k()
-    ratings,tags = read_ratings(path),(user_tags(read_users(path)),film_tags(read_movies(path)))
+    ratings = read_ratings(path)
+    tags = user_tags(read_users(path)),film_tags(read_movies(path))
     ratings['day'] = user_days(ratings)
-    done = json.loads(FILE.read_text()) if FILE.exists() else []
-    done = [r for r in done if r['row'] in ROWS and tries(r['row'])[r['try']:r['try']+1] == [{k: r[k] for k in ('prior', 'epochs', 'lr', 'n_factors')}]]     # tries of today
+    done = [r for r in json.loads(FILE.read_text()) if current(r)] if FILE.exists() else []
     have = {(r['fold'], r['row'], r['try']) for r in done}
     for fold in folds:
         train,valid = (ratings.iloc[s] for s in inner_split(fold_split(ratings, fold)))
         for row in ROWS:
-            if fold > 1 and row in ('biased factors', '+ what they rated'): continue      # rungs of the ladder, which the chapter climbs on u1
+            if fold > 1 and row in ('biased factors', '+ what they rated'): continue     # the chapter tries these on u1
             for k,settings in enumerate(tries(row)):
                 if (fold, row, k) in have: continue
-                start = time.process_time()
-                p = fit_predict(train, valid, **settings, **arguments(row, tags))
-                done.append({'fold': fold, 'row': row, 'try': k, 'rmse': round(math.sqrt(((p-valid.rating.to_numpy())**2).mean()), 5), 'seconds': round(time.process_time()-start, 2), **settings})
+                done.append({'fold': fold, 'row': row, 'try': k} | tried(train, valid, settings, arguments(row, tags)))
             part = FILE.with_name(f'part-{os.getpid()}-{FILE.name}')
             part.write_text('[' + ',\n'.join(json.dumps(r) for r in done) + ']\n')
             os.replace(part, FILE)
