@@ -1,4 +1,4 @@
-"""One solved notebook for each chapter holds the question, the answer and the foreseen wrong answers; the learner's blank notebook is made of it, and a mutation run shows how sharp its checks are.
+"""One solved notebook per chapter; the learner's blank notebook is made from it, and a mutation run tests its checks.
 
 Docs: https://your_name.github.io/collab_nb/tools/masters.html.md"""
 
@@ -11,6 +11,7 @@ __all__ = ['learner_notebook', 'write_exercises', 'mutants', 'mutation_run', 'ma
 import argparse,ast,inspect,re,signal,sys
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import nbformat
@@ -18,7 +19,7 @@ import pandas as pd
 from fastcore.nbio import nb2str
 from nbformat.v4 import new_code_cell
 
-from ..checks import _bare,_find,_load_all,diagnose
+from ..checks import all_exercises,bare_source,diagnose,find_exercise
 from .course import _choose,_code,_directives,_write
 
 # %% ../../nbs/tools/masters.ipynb #masters-007
@@ -36,10 +37,10 @@ def _help(ex):
     return f'{hint.ljust(len(answer))}     # {said}: take away the first # and run\n{answer}     # the answer, folded'
 
 def _asked(c, cells, name):
-    "The exercise whose answer the cell `c` of the master `name` holds; the last heading of `cells` must be its own, and gets the line about it"
+    "The exercise answered in cell `c` of the master `name`; the last heading of `cells` gets the line about it"
     found = re.search(r"Exercise\('(\w+)'", c.source)
     if not found: raise ValueError(f'{name}: the answer in cell {c.id} stands apart from its Exercise(...)')
-    ex,_ = _find(found[1])
+    ex = find_exercise(found[1])
     if not ex: raise ValueError(f'{name}: {found[1]} is not exported yet; run nbdev-export')
     head = next((d for d in reversed(cells) if d.cell_type == 'markdown' and d.source.startswith('## ')), None)
     title = head.source.splitlines()[0][3:].strip() if head else ''
@@ -47,6 +48,7 @@ def _asked(c, cells, name):
     head.source = head.source.replace(f'## {title}', f'## {title}\n\n{_about(ex)}', 1)
     return ex
 
+# %% ../../nbs/tools/masters.ipynb #masters-007b
 def learner_notebook(
     master:nbformat.NotebookNode, # A solved notebook, whose module has been exported
     name:str, # Its name, such as '04_bias'
@@ -66,14 +68,15 @@ def learner_notebook(
                 names.append(ex.name)
         cells.append(c)
         if c.cell_type == 'code' and (asked := re.match(r"check\('(\w+)'", c.source)):
-            if asked[1] not in names: raise ValueError(f'{name}: check of {asked[1]!r} before there is such an exercise')
-            cells.append(new_code_cell(_help(_find(asked[1])[0]), id=f'{c.id}h'))
-    first = next(c for c in cells if c.cell_type == 'code')
-    first.source = first.source.replace('#| hide\n', f'#| hide\n# Made from nbs/masters/{name}.ipynb: change it there, then run make prepare\n', 1)
+            if asked[1] not in names: raise ValueError(f'{name}: check of {asked[1]!r} before its exercise')
+            cells.append(new_code_cell(_help(find_exercise(asked[1])), id=f'{c.id}h'))
+    first,made = next(c for c in cells if c.cell_type == 'code'),f'# Made from nbs/masters/{name}.ipynb'
+    first.source = first.source.replace('#| hide\n', f'#| hide\n{made}: change it there, then run make prepare\n', 1)
     res = nbformat.v4.new_notebook(cells=cells, metadata=master.metadata)
     res.nbformat_minor = master.nbformat_minor
     return res
 
+# %% ../../nbs/tools/masters.ipynb #masters-007c
 def _with_outputs(nb, old):
     "`nb` with the outputs of `old` for cells whose source is the same"
     kept = {c.id: c for c in _code(old)}
@@ -95,59 +98,98 @@ def write_exercises(
     return res
 
 # %% ../../nbs/tools/masters.ipynb #masters-012
-_ops = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv, ast.MatMult: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
-        ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.And: ast.Or, ast.Or: ast.And}
-_names = {a: b for pair in ('sum mean', 'max min', 'argmax argmin', 'zeros ones', 'zeros_like ones_like', 'any all', 'nlargest nsmallest', 'head tail', 'first last', 'exp log', 'log2 log', 'sqrt abs', 'softmax log_softmax', 'union intersection')
-          for a,b in (pair.split(), pair.split()[::-1])}
+def _both_ways(pairs): return dict([*pairs, *[(b, a) for a,b in pairs]])
+
+_ops = _both_ways([(ast.Add, ast.Sub), (ast.Mult, ast.Div), (ast.BitAnd, ast.BitOr), (ast.And, ast.Or),
+                   (ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq), (ast.In, ast.NotIn),
+                   (ast.Is, ast.IsNot)])
+_ops |= {ast.Pow: ast.Mult, ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv, ast.MatMult: ast.Mult}
+
+_pairs = ['sum mean', 'max min', 'argmax argmin', 'zeros ones', 'zeros_like ones_like', 'any all', 'nlargest nsmallest',
+          'head tail', 'first last', 'exp log', 'log2 log', 'sqrt abs', 'softmax log_softmax', 'union intersection']
+_names = {a: b for pair in _pairs for a,b in (pair.split(), pair.split()[::-1])}
 
 def _spoilt(node):
     "What may stand in the place of a piece of syntax"
-    if isinstance(node, (ast.BinOp, ast.AugAssign, ast.BoolOp)) and type(node.op) in _ops: yield 'op', _ops[type(node.op)]()
-    if isinstance(node, ast.Compare) and type(node.ops[0]) in _ops: yield 'ops', [_ops[type(node.ops[0])](), *node.ops[1:]]
+    if isinstance(node, (ast.BinOp, ast.AugAssign, ast.BoolOp)) and type(node.op) in _ops:
+        yield 'op', _ops[type(node.op)]()
+    if isinstance(node, ast.Compare) and type(node.ops[0]) in _ops:
+        yield 'ops', [_ops[type(node.ops[0])](), *node.ops[1:]]
     if isinstance(node, ast.Constant) and isinstance(node.value, (bool, int, float)):
         yield 'value', not node.value if isinstance(node.value, bool) else {0: 1, 1: 0}.get(node.value, node.value + 1)
     if isinstance(node, ast.Attribute) and node.attr in _names: yield 'attr', _names[node.attr]
     if isinstance(node, ast.Call):
-        for i in range(len(node.keywords)): yield 'keywords', node.keywords[:i] + node.keywords[i+1:]     # an argument forgotten
+        for i in range(len(node.keywords)): yield 'keywords', node.keywords[:i] + node.keywords[i+1:]
         if len(node.args) == 2 and not any(isinstance(a, ast.Starred) for a in node.args): yield 'args', node.args[::-1]
 
 _modules = {'np', 'pd', 'torch', 'F', 'nn', 'math'}
 
+def _is_method(node):
+    "Is this a call of a method, not of a module's function?"
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute): return False
+    owner = node.func.value
+    return not (isinstance(owner, ast.Name) and owner.id in _modules)
+
 def _left_out(node):
     "The name of the field of `node` in which a method or a `.T` can be forgotten, and what is left then"
     for field,child in ast.iter_fields(node):
-        inner = child.func if isinstance(child, ast.Call) else child
-        called = isinstance(child, ast.Call) and isinstance(inner, ast.Attribute) and not (isinstance(inner.value, ast.Name) and inner.value.id in _modules) and not isinstance(node, ast.Expr)
-        if called or isinstance(child, ast.Attribute) and child.attr == 'T': yield field, inner.value
+        if _is_method(child) and not isinstance(node, ast.Expr): yield field, child.func.value
+        elif isinstance(child, ast.Attribute) and child.attr == 'T': yield field, child.value
+
+# %% ../../nbs/tools/masters.ipynb #masters-012b
+def _replace(field, new, node): setattr(node, field, new)
+
+def _other_sign(node):
+    "Minus becomes plus, and what was negated is negated twice"
+    if isinstance(node.op, ast.USub): node.op = ast.UAdd()
+    else: node.operand = ast.UnaryOp(node.op, node.operand)
+
+def _leave_out(field, k, node): getattr(node, field)[k] = ast.Pass()
+
+def _can_go(statement):
+    "Can this statement be forgotten, and the code still runs? A call and an update can"
+    is_call = isinstance(statement, ast.Expr) and not isinstance(statement.value, ast.Constant)
+    return isinstance(statement, ast.AugAssign) or is_call
+
+def _changes(node):
+    "Functions that spoil a piece of syntax, each in another way"
+    for field,new in (*_spoilt(node), *_left_out(node)): yield partial(_replace, field, new)
+    if isinstance(node, ast.UnaryOp): yield _other_sign
+    for field in ('body', 'orelse'):
+        body = getattr(node, field, [])
+        for k,statement in enumerate(body if isinstance(body, list) else []):
+            if _can_go(statement): yield partial(_leave_out, field, k)
+
+def _nodes(tree):
+    "Every piece of syntax but those in annotations"
+    typed = [n for n in ast.walk(tree) if isinstance(n, (ast.arg, ast.AnnAssign, ast.FunctionDef))]
+    types = [t for n in typed for t in (getattr(n, 'annotation', None), getattr(n, 'returns', None)) if t]
+    apart = {id(o) for t in types for o in ast.walk(t)}
+    return [n for n in ast.walk(tree) if id(n) not in apart]
 
 def mutants(
     source:str, # Source of a function or class, without decorators
 ):
     "Source after source with one slip in each, as (the line before, the line after, source)"
-    def walk(tree):
-        apart = {id(o) for n in ast.walk(tree) if isinstance(n, (ast.arg, ast.AnnAssign, ast.FunctionDef)) for a in (getattr(n, 'annotation', None), getattr(n, 'returns', None)) if a for o in ast.walk(a)}
-        return [n for n in ast.walk(tree) if id(n) not in apart]
-    def spoil(i, change):
-        copy = ast.parse(source)
-        change(walk(copy)[i])
-        return ast.unparse(copy)
     plain = ast.unparse(ast.parse(source))
-    for i,node in enumerate(walk(ast.parse(source))):
-        texts = [spoil(i, lambda n: setattr(n, field, new)) for field,new in (*_spoilt(node), *_left_out(node))]
-        if isinstance(node, ast.UnaryOp): texts.append(spoil(i, lambda n: (setattr(n, 'op', ast.UAdd()) if isinstance(n.op, ast.USub) else setattr(n, 'operand', ast.UnaryOp(n.op, n.operand)))))
-        for field in ('body', 'orelse'):      # a statement left out, the docstring and the last of its kind apart
-            for k,s in enumerate(getattr(node, field, []) if isinstance(getattr(node, field, []), list) else []):
-                if isinstance(s, ast.AugAssign) or isinstance(s, ast.Expr) and not isinstance(s.value, ast.Constant): texts.append(spoil(i, lambda n: getattr(n, field).__setitem__(k, ast.Pass())))
-        for text in texts:
+    for i,node in enumerate(_nodes(ast.parse(source))):
+        for change in _changes(node):
+            tree = ast.parse(source)
+            change(_nodes(tree)[i])
+            text = ast.unparse(tree)
             if text == plain: continue
-            a,b = next((a.strip(), b.strip()) for a,b in zip(plain.splitlines(), text.splitlines()) if a != b)
-            yield a, b, text
+            lines = zip(plain.splitlines(), text.splitlines(), strict=False)
+            before,after = next((a.strip(), b.strip()) for a,b in lines if a != b)
+            yield before, after, text
 
+# %% ../../nbs/tools/masters.ipynb #masters-012c
 @contextmanager
 def _at_most(seconds):
     "A `TimeoutError` for what takes longer, where the system has timers: a spoilt loop may never end"
     def stop(*_): raise TimeoutError
-    if not hasattr(signal, 'setitimer'): yield; return
+    if not hasattr(signal, 'setitimer'):
+        yield
+        return
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try: yield
@@ -170,7 +212,7 @@ def _fate(ex, text, n_equal, known):
             if not diagnose(ex, spoilt): return 'caught'
     except Exception: return 'caught'      # it does not even start
     answer = ex.reference() if ex.is_value else ex.reference
-    for s in range(10_000, 10_000 + (n_equal if ex._cases else 1)):
+    for s in range(10_000, 10_000 + (n_equal if ex.make_case else 1)):
         if s not in known: known[s] = ex.run(answer, s)      # what the answer gives, for all the mutants of an exercise
         if not ex.run(spoilt, s).same(known[s], ex.tol): return 'survived'
     return 'equal'
@@ -181,23 +223,28 @@ def mutation_run(
 )->pd.DataFrame: # A row for each mutant: `chapter`, `exercise`, `before`, `after`, `fate`
     "Spoil every answer in every way, and see what the checks say"
     rows = []
-    for ex in _load_all() if exercises is None else exercises:
+    for ex in all_exercises() if exercises is None else exercises:
         known = {}
-        for a,b,text in mutants(_bare(inspect.getsource(ex.reference))): rows.append([ex.chapter, ex.name, a, b, _fate(ex, text, n_equal, known)])
+        for before,after,text in mutants(bare_source(inspect.getsource(ex.reference))):
+            rows.append([ex.chapter, ex.name, before, after, _fate(ex, text, n_equal, known)])
     return pd.DataFrame(rows, columns=['chapter', 'exercise', 'before', 'after', 'fate'])
 
 # %% ../../nbs/tools/masters.ipynb #masters-023
 def main(args=None):
     "The command line: write the learners' notebooks, or print the mutation run"
-    parser = argparse.ArgumentParser(prog='python -m collab_nb.tools.masters', description="Write the learners' notebooks from their masters.")
+    parser = argparse.ArgumentParser(prog='python -m collab_nb.tools.masters',
+                                     description="Write the learners' notebooks from their masters.")
     parser.add_argument('names', nargs='*', help='some of them alone, such as 04 or bug_hunt')
-    parser.add_argument('--mutants', action='store_true', help='print how many mutants the checks catch, and the survivors')
+    parser.add_argument('--mutants', action='store_true',
+                        help='print how many mutants the checks catch, and the survivors')
     opts = parser.parse_args(args)
     try:
         if opts.mutants:
-            run = mutation_run([e for e in _load_all() if not opts.names or any(n in (e.chapter, e.chapter.split('_')[0]) for n in opts.names)])
+            def chosen(e): return not opts.names or {e.chapter, e.chapter.split('_')[0]} & set(opts.names)
+            run = mutation_run([e for e in all_exercises() if chosen(e)])
             print(run.fate.value_counts().to_string())
-            for _,r in run[run.fate != 'caught'].iterrows(): print(f'{r.fate}  {r.exercise}:   {r.before}   ->   {r.after}')
+            for _,r in run[run.fate != 'caught'].iterrows():
+                print(f'{r.fate}  {r.exercise}:   {r.before}   ->   {r.after}')
         else:
             for p in write_exercises(names=opts.names): print(f'written: {p}')
     except ValueError as e: sys.exit(str(e))
