@@ -1,6 +1,6 @@
 """The exercises: every answer is right, every blank is not attempted, and a foreseen wrong answer gets its own message.
 
-How sharp the checks are is printed by nbs/tools/masters.ipynb, which the tests of the notebooks run."""
+How sharp the checks are, a mutation run tells: `make test-full` breaks each answer in every small way."""
 import json
 import random
 import sys
@@ -14,7 +14,7 @@ import torch
 
 from collab_nb.checks import LOOKS, Card, Verdict, all_exercises, check, diagnose, find_exercise
 from collab_nb.checks import hint, passed, progress, progress_file, solution
-from collab_nb.tools.masters import learner_notebook
+from collab_nb.tools.masters import learner_notebook, mutation_run
 from conftest import ROOT
 
 EXERCISES = all_exercises()
@@ -71,6 +71,11 @@ def test_what_is_said_can_be_shown(ex):
         assert repr(card).startswith(LOOKS[card.kind][0]) and page.count('<div') == page.count('</div>')
     drawn = next((v for v in wrongs if v.picture), None)
     assert not ex.picture or 'src="data:image/png;base64,' in drawn._repr_html_()
+
+@pytest.mark.full
+def test_nearly_every_mutant_is_caught():
+    fates = Counter(mutation_run().fate)
+    assert fates['caught'] >= .9*(fates['caught'] + fates['survived'])
 
 def test_there_are_enough():
     counts = Counter(e.chapter for e in EXERCISES)

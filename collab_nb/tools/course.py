@@ -6,7 +6,7 @@
 __all__ = ['get_data', 'print_scoreboard', 'run_course', 'every_notebook', 'main']
 
 # %% ../../nbs/tools/course.ipynb #course-003
-import argparse,os,shutil,subprocess,sys
+import argparse,shutil,subprocess,sys
 from pathlib import Path
 
 import nbformat
