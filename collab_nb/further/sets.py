@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from fastai.collab import Embedding,Learner,Module,MSELossFlat,set_seed
+from fastai.collab import Embedding,Module,MSELossFlat,set_seed
 from fastai.optimizer import OptimWrapper
 from safetensors.torch import load as safetensors_load,save as safetensors_save
 from torch import nn
@@ -22,6 +22,7 @@ from torch import nn
 import collab_nb
 from ..columns import plain
 from ..data import rating_dls
+from ..loader import Learner
 from ..recommend import FoldedUser,Recommender,RecommenderError
 
 # %% ../../nbs/further/12_sets.ipynb #12-025
@@ -378,5 +379,5 @@ def fit_predict(
     learn = map_learner(dls, model, prior)
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(epochs, lr)
     model.eval()
-    codes = torch.as_tensor(dls.codes(test).to_numpy(), device=dls.device)
+    codes = torch.tensor(dls.codes(test).to_numpy(), device=dls.device)
     with torch.no_grad(): return model(codes).cpu().numpy()
