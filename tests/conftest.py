@@ -14,7 +14,7 @@ NBS = ROOT/'nbs'
 
 # Which tests need what is seen from their fixtures; tests that share a costly one run in the same process
 MARKS = {'movielens': {'path', 'ratings'}, 'browser': {'browser', 'site', 'toy', 'lab'}, 'network': {'built'}}
-GROUPS = {'site': {'site'}, 'toy': {'toy'}, 'lab': {'lab'}, 'wheel': {'built'}, 'run': {'ran'}}
+GROUPS = {'site': {'site'}, 'toy': {'toy'}, 'lab': {'lab'}, 'wheel': {'built'}, 'run': {'ran'}, 'fresh': {'fresh'}}
 
 def pytest_collection_modifyitems(items):
     "Mark tests by their fixtures, keep those of a group together, and start the slowest first"

@@ -274,16 +274,16 @@ FAULTS = {
     'not a frame': (lambda d: rating_dls(d.to_numpy()), 'ratings must be a pandas DataFrame, got a ndarray'),
     'missing column': (lambda d: rating_dls(d.drop(columns='movie')), "no column 'movie'; there are: user, rating"),
     'NaN rating': (lambda d: rating_dls(d.assign(rating=d.rating.where(d.index != 3))),
-                   "'rating' is empty .NaN. in 1 rows, first in row 3"),
+                   "'rating' is empty .NaN. in 1 of 900 rows, first in row 3"),
     'NaN id': (lambda d: rating_dls(d.assign(user=d.user.where(d.index != 7))),
-               "'user' is empty .NaN. in 1 rows, first in row 7"),
+               "'user' is empty .NaN. in 1 of 900 rows, first in row 7"),
     'None id': (lambda d: rating_dls(d.assign(movie=at(d.movie, 7, None))), "'movie' is empty"),
     'rating as text': (lambda d: rating_dls(d.assign(rating=d.rating.astype(str))),
                        "ratings must be numbers, got '.*' in column 'rating'"),
     'rating with a word': (lambda d: rating_dls(d.assign(rating=at(d.rating, 4, 'good'))),
                            "ratings must be numbers, got 'good' in column 'rating'"),
     'infinite rating': (lambda d: rating_dls(d.assign(rating=d.rating.where(d.index != 2, np.inf))),
-                        "ratings must be finite, got an infinite one in column 'rating', row 2"),
+                        "ratings must be finite, got inf in column 'rating', row 2"),
     'empty frame': (lambda d: rating_dls(d.head(0)), 'the frame of ratings is empty'),
     'float id': (lambda d: rating_dls(d.assign(user=d.user+.5)), 'ids must be int or str, got .* of type float'),
     'bool id': (lambda d: rating_dls(d.assign(user=d.user > 3)), 'of type bool'),
@@ -345,7 +345,7 @@ def test_truth_survives(table):
     table.groupby('user').rating.mean()
 
 @pytest.mark.parametrize('kwargs, why', [
-    (dict(n_users=0), 'n_users is 0'), (dict(n_users=3, n_items=3, n_ratings=10), 'do not fit'),
+    (dict(n_users=0), 'n_users must be .* got 0'), (dict(n_users=3, n_items=3, n_ratings=10), 'n_ratings must be at most 9 .* got 10'),
     (dict(noise=-1), 'at least 0'), (dict(stars=(.5, .6)), 'add up to')])
 def test_planted_sizes(kwargs, why):
     with pytest.raises(ValueError, match=why): synth_ratings(**kwargs)

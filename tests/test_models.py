@@ -180,7 +180,7 @@ def test_bias_with_each_rating_once_beats_stock_fastai():
 @pytest.mark.parametrize('text', ['', '{}', '[1]', '[{"model": "x"}]'])
 def test_no_scoreboard(text, tmp_path):
     (tmp_path/'s.json').write_text(text)
-    with pytest.raises(ValueError, match='is no scoreboard'): read_scoreboard(tmp_path/'s.json')
+    with pytest.raises(ValueError, match='is not a scoreboard'): read_scoreboard(tmp_path/'s.json')
 
 def test_scoreboard_round_trip(tmp_path):
     rows = [{'model': 'm', 'chapter': '01', 'mse': [1., 2.], 'seconds': None}]

@@ -35,30 +35,34 @@ def run(*args, **kwargs):
     assert res.returncode == 0, res.stdout + res.stderr
     return res.stdout
 
-def test_names():
-    code = 'from collab_nb.all import *\nprint(*sorted(k for k in globals() if k[0] != "_"))'
-    names = run(sys.executable, '-c', code).split()
+FRESH = """
+import json, fastai.collab, fastai.learner
+before = [list(fastai.learner.defaults.callbacks), dict(vars(fastai.learner.Learner))]
+import fastai.tabular.all as everything
+import collab_nb.checks, collab_nb.further.deep, collab_nb.further.sampler, collab_nb.further.sets
+names = {}
+exec('from collab_nb.all import *', names)
+same = before == [list(fastai.learner.defaults.callbacks), dict(vars(fastai.learner.Learner))]
+names = [k for k in names if k[0] != '_']
+print(json.dumps({'same': same, 'names': names, 'shadowed': [n for n in names if hasattr(everything, n)]}))
+"""
+
+@pytest.fixture(scope='module')
+def fresh():
+    "What a new process sees when it imports fastai, then us"
+    return json.loads(run(sys.executable, '-c', FRESH))
+
+def test_names(fresh):
     for name in ('Learner', 'MSELossFlat', 'set_seed', 'get_ml100k', 'read_ratings', 'read_movies', 'read_users',
                  'random_split', 'fold_split', 'time_split', 'tuning_split', 'rating_dls', 'synth_ratings',
                  'DotProduct', 'Means', 'my_ratings', 'ials', 'ease', 'evaluate', 'Recommender'):
-        assert name in names
-    assert not {'CollabNet', 'RatedWhat', 'gibbs', 'Embedding', 'mse'} & set(names)     # further, or names of fastai's
+        assert name in fresh['names']
+    # those that go further, and those that would shadow fastai's
+    assert not {'CollabNet', 'RatedWhat', 'gibbs', 'Embedding', 'mse'} & set(fresh['names'])
 
-def test_names_shadow_nothing_of_fastais():
-    import fastai.tabular.all as fastai
+def test_names_shadow_nothing_of_fastais(fresh): assert set(fresh['shadowed']) == {'Learner', 'MSELossFlat', 'set_seed'}
 
-    import collab_nb.all as ours
-    assert {n for n in ours.__all__ if hasattr(fastai, n)} == {'Learner', 'MSELossFlat', 'set_seed'}
-
-def test_importing_changes_nothing_in_fastai():
-    code = """
-import copy, fastai.collab, fastai.learner
-before = [list(fastai.learner.defaults.callbacks), vars(fastai.learner.Learner).copy()]
-import collab_nb.all, collab_nb.further.deep, collab_nb.further.sets, collab_nb.further.sampler, collab_nb.checks
-assert before == [list(fastai.learner.defaults.callbacks), vars(fastai.learner.Learner)]
-print('as before')
-"""
-    assert run(sys.executable, '-c', code) == 'as before\n'
+def test_importing_changes_nothing_in_fastai(fresh): assert fresh['same']
 
 STOCK = """
 import sys, pandas as pd
