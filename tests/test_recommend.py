@@ -261,7 +261,8 @@ def test_nothing_there(tmp_path):
 # Beside the other chapters
 
 def test_ranking_models_become_recommenders(table):
-    from collab_nb.evaluate import evaluate, ials
+    from collab_nb.evaluate import evaluate
+    from collab_nb.ranking import ials
     train,test = table[:1000],table[1000:]
     test = test[test.user.isin(train.user)]
     model = ials(train, n_factors=4, n_iter=2)
