@@ -1,48 +1,61 @@
 # Short names for the commands that this repository is used with; `make` lists them.
-# They need Python 3.11 or newer, git and make. The first one builds .venv, which takes a while and disk space; later ones reuse it.
+# They need Python 3.11.5 or newer, git and make. The first one builds .venv, which takes a while and disk space; later ones reuse it.
 
 PYTHON ?= python3
+# tests run on this many cores
+JOBS ?= 2
+PYTEST = .venv/bin/python -m pytest -n $(JOBS) --dist loadgroup
 
-.PHONY: help course test test-browser lab docs bench prepare clean
+.PHONY: help course lab docs test-quick test test-full lint scoreboard bench prepare clean
 
 help:                  ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1#/p' $(MAKEFILE_LIST) | while IFS='#' read -r name what; do printf 'make %-14s%s\n' "$$name" "$$what"; done
 
-course: .venv/.installed   ## run every chapter into _course/ and print the scoreboard; CHAPTER=03 runs one
-	.venv/bin/python -m collab_nb.course $(CHAPTER)
+course: .venv/.installed   ## run the course's core into _course/ and print the scoreboard; CHAPTER=03 runs one, FURTHER=1 all of them
+	.venv/bin/python -m collab_nb.tools.course $(CHAPTER) $(if $(FURTHER),--further)
 
-test: .venv/.installed     ## run the tests; PYTEST_ARGS='-k bias' chooses some
-	.venv/bin/python -m pytest $(PYTEST_ARGS)
-
-test-browser: .venv/.installed   ## the site, and every notebook in JupyterLab, in Chromium (`make test` opens two of them)
-	.venv/bin/python -m pytest -m '' tests/test_site.py tests/test_browser.py
+lab: .venv/.installed      ## get the data and open the tour in JupyterLab
+	.venv/bin/python -c 'from collab_nb.data import get_ml100k; get_ml100k()'
+	.venv/bin/python -m jupyterlab nbs/tour.ipynb
 
 docs: .venv/.installed     ## build the site into _docs/
-	.venv/bin/python -m collab_nb.site
+	.venv/bin/python -m collab_nb.tools.site
 
-lab: .venv/.installed      ## open the course in JupyterLab
-	.venv/bin/python -m jupyterlab $(firstword $(wildcard nbs/tour.ipynb nbs/00_data.ipynb))
+lint: .venv/.installed     ## ruff
+	.venv/bin/ruff check .
+
+test-quick: .venv/.installed   ## what needs neither MovieLens nor a kernel, in two minutes
+	$(PYTEST) -m 'not (full or movielens or kernel or browser or network)' $(PYTEST_ARGS)
+
+test: .venv/.installed     ## everything that CI runs; PYTEST_ARGS='-k bias' chooses some
+	$(PYTEST) $(PYTEST_ARGS)
+
+test-full: .venv/.installed    ## and what is long and rarely breaks: every mutant, every notebook in JupyterLab, an older pandas
+	$(PYTEST) -m '' $(PYTEST_ARGS)
+
+scoreboard: .venv/.installed   ## train every model of the scoreboard from five seeds and store the result, a quarter of an hour
+	COLLAB_NB_SCOREBOARD=$(CURDIR)/collab_nb/scoreboard.json .venv/bin/python -m collab_nb.tools.course --store scoreboard
+	.venv/bin/python -c 'from collab_nb.scoreboard import draw_scoreboard; draw_scoreboard("nbs/images/scoreboard.png")'
 
 bench: .venv/.installed _bench/.venv/.installed   ## every model and its peers on every fold, two to three hours; BENCH_ARGS=--quick tries it in minutes
 	.venv/bin/python tests/bench $(BENCH_ARGS)
 
-# Addresses come first: the exported modules name them. A second run changes nothing.
+# Lists and addresses come first: the exported modules name them. A second run changes nothing.
 prepare: .venv/.installed  ## after a change: export the modules, store the outputs, clean; CHAPTER='03 04' stores those alone
-	.venv/bin/python -m collab_nb.course --addresses
 	.venv/bin/nbdev-export
-	.venv/bin/python -m collab_nb.masters
-	COLLAB_NB_SCOREBOARD=$(CURDIR)/collab_nb/scoreboard.json COLLAB_NB_IMAGES=$(CURDIR)/nbs/images .venv/bin/python -m collab_nb.course --store $(CHAPTER)
+	.venv/bin/python -m collab_nb.tools.course --lists
+	.venv/bin/nbdev-export
+	.venv/bin/python -m collab_nb.tools.masters
+	COLLAB_NB_IMAGES=$(CURDIR)/nbs/images .venv/bin/python -m collab_nb.tools.course --store $(CHAPTER)
 	.venv/bin/nbdev-clean
-	.venv/bin/python -c 'from collab_nb.scoreboard import draw_scoreboard; draw_scoreboard("nbs/images/scoreboard.png")'
-	.venv/bin/python -m collab_nb.site --prepare
 
 clean:                     ## remove what these commands made: .venv, _course, _docs and _bench
 	rm -rf .venv _course _docs _proc _bench
 
 # One pip command, with exact versions: the stored outputs were made with these.
 .venv/.installed: constraints.txt settings.ini setup.py pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "The course needs Python 3.11 or newer, and '$(PYTHON)' is not. Name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 5))' || \
+	  { echo "The course needs Python 3.11.5 or newer, and '$(PYTHON)' is not. Name one: make PYTHON=python3.12"; exit 1; }
 	test -x .venv/bin/pip || $(PYTHON) -m venv .venv || { echo "No environment could be made; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 	.venv/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt \
 	  torch==$$(sed -n 's/^torch==\([^ ;]*\).*/\1/p' constraints.txt) -e '.[dev]'

@@ -1,4 +1,4 @@
-"The metadata stands in settings.ini; edit there, not here."
+"The metadata is in settings.ini; edit it there."
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -19,17 +19,12 @@ setup(
     keywords=cfg['keywords'].split(),
     author=cfg['author'],
     license={'apache2': 'Apache-2.0'}[cfg['license']],
-    classifiers=[
-        'Development Status :: ' + statuses[int(cfg['status'])-1],
-        'Intended Audience :: ' + cfg['audience'],
-        'Natural Language :: ' + cfg['language'],
-        'Programming Language :: Python :: 3',
-        'Programming Language :: Python :: 3 :: Only',
-    ],
+    classifiers=['Development Status :: ' + statuses[int(cfg['status'])-1], *cfg['classifiers'].strip().splitlines()],
     python_requires='>=' + cfg['min_python'],
     install_requires=cfg['requirements'].split(),
     extras_require=extras,
-    packages=find_packages(include=[cfg['lib_name'], cfg['lib_name']+'.*']),
+    # collab_nb.tools builds and checks the course: it needs the repository, and stays out of the wheel
+    packages=find_packages(include=[cfg['lib_name'], cfg['lib_name']+'.*'], exclude=[cfg['lib_name']+'.tools']),
     package_data={cfg['lib_name']: ['*.json']},
     long_description=(here/'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',

@@ -1,10 +1,8 @@
 "What several tests share: the repository's root, MovieLens, a reader's home of their own; a browser and the site."
 import os
 import shutil
-import subprocess
-import sys
 from functools import partial
-from http.server import SimpleHTTPRequestHandler,ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
@@ -12,6 +10,23 @@ import pytest
 import torch
 
 ROOT = Path(__file__).parents[1]
+NBS = ROOT/'nbs'
+
+# Which tests need what is seen from their fixtures; tests that share a costly one run in the same process
+MARKS = {'movielens': {'path', 'ratings'}, 'browser': {'browser', 'site', 'toy', 'lab'}, 'network': {'built'}}
+GROUPS = {'site': {'site'}, 'toy': {'toy'}, 'lab': {'lab'}, 'wheel': {'built'}, 'run': {'ran'}}
+
+def pytest_collection_modifyitems(items):
+    "Mark tests by their fixtures, keep those of a group together, and start the slowest first"
+    for item in items:
+        for name,fixtures in MARKS.items():
+            if fixtures & set(item.fixturenames): item.add_marker(name)
+        for name,fixtures in GROUPS.items():
+            if fixtures & set(item.fixturenames): item.add_marker(pytest.mark.xdist_group(name))
+    def slowness(item):
+        groups = [m.args[0] for m in item.iter_markers('xdist_group')]
+        return not groups, item.get_closest_marker('kernel') is None
+    items.sort(key=slowness)     # stable: within these the order stays
 
 @pytest.fixture(scope='session', autouse=True)
 def own_home(tmp_path_factory):
@@ -40,9 +55,8 @@ def ratings(path):
 @pytest.fixture(scope='session')
 def site(tmp_path_factory):
     "The folder of the site, built once"
-    out = tmp_path_factory.mktemp('site')/'docs'
-    subprocess.run([sys.executable, '-c', f'from collab_nb.site import build_site; build_site({str(out)!r})'], cwd=ROOT, check=True)
-    return out
+    from collab_nb.tools.site import build_site
+    return build_site(tmp_path_factory.mktemp('site')/'docs', ROOT).parent
 
 @pytest.fixture(scope='session')
 def site_url(site):
@@ -62,7 +76,8 @@ def browser():
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not found:
         message = 'no Chromium on this machine (on Debian and Ubuntu: apt install chromium)'
-        pytest.fail(message) if os.environ.get('CI') else pytest.skip(message)
+        if os.environ.get('CI'): pytest.fail(message)
+        pytest.skip(message)
     from playwright.sync_api import sync_playwright
     with sync_playwright() as p:
         chromium = p.chromium.launch(executable_path=found, args=['--no-sandbox', '--disable-quic', '--disable-background-networking'])

@@ -1,6 +1,6 @@
 """The site and JupyterLab in a real browser. Without Chromium these skip, unless CI=true.
 
-`make test` opens the tour and one chapter in JupyterLab; `make test-browser` opens all."""
+`make test` opens the tour in JupyterLab; `make test-full` opens every notebook."""
 import json
 import os
 import re
@@ -14,13 +14,11 @@ from contextlib import contextmanager
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from conftest import NBS, ROOT
 
-from conftest import ROOT
-
-NBS = ROOT/'nbs'
-NOTEBOOKS = sorted(p.relative_to(NBS).with_suffix('').as_posix() for folder in ('.', 'exercises', 'masters') for p in (NBS/folder).glob('*.ipynb'))
-PICTURES = {p: (ROOT/'nbs'/f'{p}.ipynb').read_text(encoding='utf-8').count('"image/png": ') for p in NOTEBOOKS}
-OFTEN = ('tour', '03_dot_product')
+NOTEBOOKS = sorted(p.relative_to(NBS).with_suffix('').as_posix() for p in NBS.rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
+PICTURES = {p: (NBS/f'{p}.ipynb').read_text(encoding='utf-8').count('"image/png": ') for p in NOTEBOOKS}
+OFTEN = ('tour',)
 PAGES = [re.sub(r'(^|/)\d\d_', r'\1', p) for p in NOTEBOOKS if not p.startswith('masters')]
 
 # The site
@@ -123,7 +121,7 @@ def opened(browser, lab, name):
         for k in json.load(urllib.request.urlopen(f'{lab}/api/sessions')):
             urllib.request.urlopen(urllib.request.Request(f'{lab}/api/sessions/{k["id"]}', method='DELETE'))
 
-@pytest.mark.parametrize('name', [pytest.param(n, marks=[] if n in OFTEN else pytest.mark.every_notebook) for n in NOTEBOOKS if n not in ('91_scoreboard', 'index')])
+@pytest.mark.parametrize('name', [pytest.param(n, marks=[] if n in OFTEN else pytest.mark.full) for n in NOTEBOOKS if n not in ('lib/scoreboard', 'index')])
 def test_run_all_in_jupyterlab(browser, lab, name):
     "Restart and Run All reaches the last cell, with no error, no warning, and all the pictures"
     with opened(browser, lab, name) as page:

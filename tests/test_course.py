@@ -1,27 +1,45 @@
 "The course runner: tiny notebooks in temporary folders, never the chapters themselves."
-import re,shutil,subprocess,sys
-from copy import deepcopy
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
 import pytest
+from conftest import ROOT
 from fastcore.nbio import nb2str
 from nbdev.clean import clean_nb
-from nbformat.v4 import new_code_cell,new_markdown_cell,new_notebook,new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from collab_nb import course
-from collab_nb.course import (ChapterError,compare_outputs,course_notebooks,main,run_course,run_notebook,store_outputs,to_html,
-                              write_addresses)
+from collab_nb.tools import course
+from collab_nb.tools.addresses import is_published, write_addresses
+from collab_nb.tools.chapters import course_notebooks, write_chapters
+from collab_nb.tools.course import main, run_course
+from collab_nb.tools.outputs import compare_outputs, tidy
+from collab_nb.tools.runner import ChapterError, run_notebook, store_outputs
 
-ROOT = Path(__file__).parent.parent
+BLANK = dict(idea='', cover=None, picture='', exercises=False, scoreboard=[], not_in_all=[])
 
 def make_nb(folder, name, *cells):
     "Write a notebook; strings that start with '# ' are Markdown"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     cells = [new_markdown_cell(o) if o.startswith('# ') else new_code_cell(o) for o in cells]
     nbformat.write(new_notebook(cells=cells), folder/f'{name}.ipynb')
     return folder/f'{name}.ipynb'
+
+def make_chapters(nbs, *names):
+    "List notebooks such as '00_data' and 'further/11_deep' in chapters.json"
+    rows = []
+    for name in names:
+        number,_,module = Path(name).name.partition('_')
+        further = 'further.' * name.startswith('further/')
+        rows.append({**BLANK, 'number': number, 'module': further+module, 'title': module} if module
+                    else {**BLANK, 'notebook': name, 'number': '', 'module': '', 'title': name})
+    (nbs/'chapters.json').write_text(json.dumps(rows))
 
 def code(nb): return [c for c in nb.cells if c.cell_type == 'code']
 
@@ -29,25 +47,29 @@ def code(nb): return [c for c in nb.cells if c.cell_type == 'code']
 
 @pytest.fixture
 def nbs(tmp_path):
-    for name in ('91_scoreboard', '10_deep', '03_dot_product', '90_checks', '92_course', 'tour', '00_data', 'draft'): make_nb(tmp_path/'nbs', name)
-    return tmp_path/'nbs'
+    nbs = tmp_path/'nbs'
+    for name in ('03_dot_product', 'tour', '00_data', 'draft'): make_nb(nbs, name)
+    for folder,name in (('lib', 'scoreboard'), ('tools', 'course'), ('further', '11_deep')): make_nb(nbs/folder, name)
+    make_chapters(nbs, 'tour', '00_data', '03_dot_product', 'further/11_deep')
+    return nbs
 
 def test_order(nbs):
-    assert [p.stem for p in course_notebooks(nbs)] == ['tour', '00_data', '03_dot_product', '10_deep', '91_scoreboard']
+    assert [p.stem for p in course_notebooks(nbs)] == ['tour', '00_data', '03_dot_product', 'scoreboard']
+    assert [p.stem for p in course_notebooks(nbs, further=True)] == ['tour', '00_data', '03_dot_product', '11_deep', 'scoreboard']
     assert course_notebooks(nbs, '') == course_notebooks(nbs)
 
 @pytest.mark.parametrize('name', ['03', '3', 3, 'dot_product', '03_dot_product', '03_dot_product.ipynb'])
 def test_one_chapter(nbs, name): assert course_notebooks(nbs, name) == [nbs/'03_dot_product.ipynb']
 
-@pytest.mark.parametrize('name,stem', [('tour', 'tour'), ('0', '00_data'), ('scoreboard', '91_scoreboard')])
+@pytest.mark.parametrize('name,stem', [('tour', 'tour'), ('0', '00_data'), ('scoreboard', 'scoreboard'), ('deep', '11_deep')])
 def test_other_chapters(nbs, name, stem): assert [p.stem for p in course_notebooks(nbs, name)] == [stem]
 
-@pytest.mark.parametrize('name', ['1', '04', 'dot', '92', 'draft', '../00_data'])
+@pytest.mark.parametrize('name', ['1', '04', 'dot', 'course', 'draft', '../00_data'])
 def test_no_such_chapter(nbs, name):
     with pytest.raises(ValueError, match='no chapter .*there are: tour, 00_data, 03_dot_product'): course_notebooks(nbs, name)
 
 def test_no_course(tmp_path):
-    with pytest.raises(ValueError, match='no chapters in the folder'): course_notebooks(tmp_path)
+    with pytest.raises(ValueError, match='no chapters.json in the folder'): course_notebooks(tmp_path)
 
 # Running one: all that may differ between two runs is in this notebook
 
@@ -177,109 +199,62 @@ def test_stderr_stored():
     found = compare_outputs(nb_of(said('watch out', 'stderr')), nb_of(said('watch out', 'stderr')))
     assert found == ["cell 1 of 1: stderr stored: 'watch out'"]
 
-# Pages
-
-MARKDOWN = r'''# The *page*
-
-Inline $\hat r_{ui} = u \cdot v$ and $a < b$. [Next](01_baselines.ipynb), [site](https://example.com/x.ipynb).
-
-$$\begin{aligned} a &= \frac{1}{2} \\ b &= \sum_i x_i \end{aligned}$$
-
-<details><summary>Why $x^2$?</summary>
-
-Because **this**, $y$.
-
-</details>
-
-[![Open in Colab](https://example.com/badge.svg)](https://example.com) ![mine](pic.png) ![gone](nowhere.png)
-
-```mermaid
-graph TD
-```
-'''
-
-@pytest.fixture(scope='module')
-def page(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('page')
-    (folder/'pic.png').write_bytes(b'a picture')
-    cells = [new_markdown_cell(MARKDOWN), new_code_cell('#| hide\nsecret = 1', outputs=[said('secret')]), new_code_cell('#| default_exp x'),
-             new_code_cell('#| export\nvisible = 2'), new_code_cell('#| fig-alt: "a rising line"\nplot()', outputs=[shown(image_png='AAAA')]),
-             new_code_cell('plot2()', outputs=[shown(image_png='BBBB\n')])]
-    nb = new_notebook(cells=cells)
-    before = deepcopy(nb)
-    res = to_html(nb, folder=folder)
-    assert nb == before
-    return res
-
-def body(page): return page[page.index('<body'):]
-
-def test_page_needs_no_network(page):
-    assert 'https://cdnjs' not in page and 'mathjax' not in page.lower() and '<script' not in page
-    assert not re.search(r'(?:src|@import|url\()\s*=?\s*["\']?https?:', page) and not re.search('<link', page)
-
-def test_formulas(page):
-    assert page.count('<math') == 5 and page.count('display="block"') == 1 and '$' not in body(page) and 'class="tex"' not in page
-    bad = to_html(new_notebook(cells=[new_markdown_cell(r'$\nosuch < 1$')]))
-    assert r'<code class="tex">\nosuch &lt; 1</code>' in bad
-
-def test_details(page):
-    inner = page[page.index('<details'):page.index('</details')]
-    assert '<strong>this</strong>' in inner and inner.count('<math') == 2
-
-def test_hidden_cells_and_directives(page):
-    assert 'secret' not in page and '#|' not in body(page) and 'default_exp' not in page
-    assert 'visible' in page
-
-def test_title(page):
-    assert '<title>The *page*</title>' in page
-    assert '<title>Mine</title>' in to_html(new_notebook(), title='Mine')
-
-def test_links(page): assert 'href="01_baselines.html"' in page and 'href="https://example.com/x.ipynb"' in page
-
-def test_pictures(page):
-    images = re.findall('<img[^>]*>', page)
-    assert len(images) == 3 and all('src="data:image/png;base64,' in o and 'alt="' in o for o in images)
-    assert 'alt="a rising line"' in images[1] and '>Open in Colab</a>' in page and 'gone' in page
-
 # The whole course
 
 @pytest.fixture
-def no_data(monkeypatch): monkeypatch.setattr(course, '_get_data', lambda: None)
-
-@pytest.fixture
-def board(monkeypatch):
-    "A scoreboard that says which file it was read from"
+def small(tmp_path, monkeypatch):
+    "A course of which only the notebooks are real: no data, and pages that say where they were made from"
+    monkeypatch.setattr(course, 'get_data', lambda: None)
+    def build_site(out, root, ran):
+        Path(out).mkdir(parents=True)
+        (Path(out)/'index.html').write_text(f'made from {sorted(p.name for p in Path(ran).iterdir())}')
+        return Path(out)/'index.html'
+    monkeypatch.setattr(course, 'build_site', build_site)
     monkeypatch.setitem(sys.modules, 'collab_nb.scoreboard', SimpleNamespace(
-        read_scoreboard=lambda path=None: [path and Path(path).read_text()], format_scoreboard=lambda rows: f'board of {rows[0]}'))
+        read_scoreboard=lambda path=None: [Path(path).read_text() if path else 'stored'], format_scoreboard=lambda rows: f'board: {rows[0]}',
+        compare_scoreboards=lambda stored, fresh: [] if fresh == ['as stored'] else [f'{stored[0]} against {fresh[0]}']))
+    return tmp_path/'nbs'
 
-def test_failing_chapter_stops_the_run(tmp_path, no_data, capsys):
-    make_nb(tmp_path/'nbs', '00_data', '# The data', 'print(1)')
-    make_nb(tmp_path/'nbs', '01_baselines', '# Averages', '1/0')
-    make_nb(tmp_path/'nbs', '02_factors', '# Factors', 'print(2)')
-    with pytest.raises(SystemExit) as e: run_course(nbs=tmp_path/'nbs', out=tmp_path/'out')
+@pytest.mark.kernel
+def test_failing_chapter_stops_the_run(tmp_path, small, capsys):
+    make_nb(small, '00_data', '# The data', 'print(1)')
+    make_nb(small, '01_baselines', '# Averages', 'import time; time.sleep(3); 1/0')
+    make_chapters(small, '00_data', '01_baselines')
+    with pytest.raises(SystemExit) as e: run_course(nbs=small, out=tmp_path/'out')
     assert e.value.code == 1
     printed = capsys.readouterr()
     assert printed.err.startswith('01_baselines stopped at cell 1 of 1: ZeroDivisionError') and 'nbclient' not in printed.err
     assert re.match(r'00_data  \d+ s\n$', printed.out)
-    assert sorted(p.name for p in (tmp_path/'out').iterdir()) == ['00_data.html', '00_data.ipynb', 'index.html']
-    assert '<a href="00_data.html">The data</a>' in (tmp_path/'out'/'index.html').read_text()
-    assert code(nbformat.read(tmp_path/'out'/'00_data.ipynb', as_version=4))[0].outputs[0].text == '1\n'
+    assert [p.name for p in (tmp_path/'out'/'notebooks').iterdir()] == ['00_data.ipynb']
+    assert code(nbformat.read(tmp_path/'out'/'notebooks'/'00_data.ipynb', as_version=4))[0].outputs[0].text == '1\n'
 
-def test_scoreboard(tmp_path, no_data, board, capsys):
-    make_nb(tmp_path/'nbs', '00_data', '# The data')
-    make_nb(tmp_path/'nbs', '91_scoreboard', '# Scores', 'import os\nfrom pathlib import Path\nPath(os.environ["COLLAB_NB_SCOREBOARD"]).write_text("this run")')
-    run_course(nbs=tmp_path/'nbs', out=tmp_path/'out')
-    assert capsys.readouterr().out.endswith('board of this run\n')
-    run_course('00', nbs=tmp_path/'nbs', out=tmp_path/'out')
-    assert capsys.readouterr().out.endswith('board of None\n')
-    assert (tmp_path/'out'/'scoreboard.json').read_text() == 'this run'
+@pytest.mark.kernel
+@pytest.mark.parametrize('said, verdict', [('as stored', 'all agree'), ('another', 'disagrees with the stored one:\nstored against another')])
+def test_scoreboard(tmp_path, small, capsys, said, verdict):
+    make_nb(small, '00_data', '# The data')
+    write = f'import os\nfrom pathlib import Path\nassert os.environ["COLLAB_NB_SEEDS"] == "1"\nPath(os.environ["COLLAB_NB_SCOREBOARD"]).write_text("{said}")'
+    make_nb(small/'lib', 'scoreboard', '# Scores', write)
+    make_chapters(small, '00_data')
+    run_course(nbs=small, out=tmp_path/'out')
+    printed = capsys.readouterr().out
+    assert 'board: stored' in printed and verdict in printed
+    assert (tmp_path/'out'/'pages'/'index.html').read_text() == "made from ['00_data.ipynb', 'lib']"
+
+@pytest.mark.kernel
+def test_one_chapter_leads_to_its_page(tmp_path, small, capsys):
+    make_nb(small/'further', '11_deep', '# Deep')
+    make_chapters(small, 'further/11_deep')
+    run_course('11', nbs=small, out=tmp_path/'out')
+    assert capsys.readouterr().out.endswith(f"The pages: {tmp_path/'out'/'pages'/'further'/'deep.html'}\n")
 
 def test_no_data_stops_the_run(tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(course, '_get', 'import sys; sys.exit("no source serves")')
+    monkeypatch.setattr(f'{course.__name__}._get', 'import sys; sys.exit("no source serves")')
     make_nb(tmp_path/'nbs', '00_data', '# The data')
+    make_chapters(tmp_path/'nbs', '00_data')
     with pytest.raises(SystemExit): run_course(nbs=tmp_path/'nbs', out=tmp_path/'out')
     assert capfd.readouterr().err == 'no source serves\n' and not (tmp_path/'out').exists()
 
+@pytest.mark.kernel
 def test_store_outputs(tmp_path, capsys):
     path = make_nb(tmp_path, '00_data', '# The data', 'print(1.5)\nobject()')
     before = nbformat.read(path, as_version=4)
@@ -290,6 +265,17 @@ def test_store_outputs(tmp_path, capsys):
     assert [(c.id, c.source) for c in after.cells] == [(c.id, c.source) for c in before.cells]
     assert [p.name for p in tmp_path.iterdir()] == ['00_data.ipynb']
 
+@pytest.mark.kernel
+def test_outputs_that_hold_are_kept(tmp_path):
+    "Another machine's last digits leave no diff"
+    path = make_nb(tmp_path, '00_data', '0.8712')
+    nb = nbformat.read(path, as_version=4)
+    nb.cells[0].outputs = [new_output('execute_result', {'text/plain': '0.8714'})]
+    nbformat.write(nb, path)
+    raw = path.read_bytes()
+    assert store_outputs([path]) == [] and path.read_bytes() == raw
+
+@pytest.mark.kernel
 def test_store_of_a_failing_notebook_changes_nothing(tmp_path):
     path = make_nb(tmp_path, '00_data', '1/0')
     raw = path.read_bytes()
@@ -323,20 +309,46 @@ def test_addresses(tmp_path):
     assert 'Repository = "https://github.com/ada-l/collab_nb"' in toml and 'Documentation = "https://ada-l.github.io/collab_nb"' in toml
     assert write_addresses(tmp_path) == []
 
+def test_badges_appear_with_an_owner_and_go_without(tmp_path):
+    "README of this repository, before and after somebody publishes it"
+    for name in ('settings.ini', 'pyproject.toml', 'README.md', 'CITATION.cff'): shutil.copy(ROOT/name, tmp_path/name)
+    shutil.copytree(ROOT/'nbs', tmp_path/'nbs', ignore=lambda d, names: [n for n in names if n in ('images', '.ipynb_checkpoints')])
+    shutil.copytree(ROOT/'collab_nb', tmp_path/'collab_nb', ignore=shutil.ignore_patterns('__pycache__'))
+    def visible(): return re.sub(r'(?s)<!--.*?-->', '', (tmp_path/'README.md').read_text())
+    def set_user(name):
+        settings = tmp_path/'settings.ini'
+        settings.write_text(re.sub(r'(?m)^user = .*$', f'user = {name}', settings.read_text()))
+        return [*write_addresses(tmp_path), *write_chapters(tmp_path)]
+    before = (tmp_path/'README.md').read_text()
+    assert not is_published(tmp_path) and 'colab.research' not in before and 'your_name' not in visible()
+    set_user('ada-l')
+    assert visible().count('colab-badge.svg') > 15 and 'git clone https://github.com/ada-l/collab_nb' in visible()
+    set_user('your_name')
+    assert (tmp_path/'README.md').read_text() == before and '[project.urls]' not in (tmp_path/'pyproject.toml').read_text()
+
+def test_lists_are_written(tmp_path):
+    for name in ('settings.ini', 'README.md'): shutil.copy(ROOT/name, tmp_path/name)
+    shutil.copytree(ROOT/'nbs', tmp_path/'nbs', ignore=lambda d, names: [n for n in names if n in ('images', '.ipynb_checkpoints')])
+    shutil.copytree(ROOT/'collab_nb', tmp_path/'collab_nb', ignore=shutil.ignore_patterns('__pycache__'))
+    assert write_chapters(tmp_path) == [], 'run make prepare'
+
 # Commands
 
+@pytest.mark.kernel
 def test_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    make_nb(tmp_path/'nbs', '93_store', 'print(1)')
+    make_nb(tmp_path/'nbs'/'lib', 'store', 'print(1)')
     make_nb(tmp_path/'nbs', '00_data', '# The data')
+    make_chapters(tmp_path/'nbs', '00_data')
     with pytest.raises(SystemExit, match="no chapter '17'; there are: 00_data"): main(['17'])
-    main(['--store', '93'])
-    assert code(nbformat.read(tmp_path/'nbs'/'93_store.ipynb', as_version=4))[0].outputs[0].text == '1\n'
+    main(['--store', 'store'])
+    assert code(nbformat.read(tmp_path/'nbs'/'lib'/'store.ipynb', as_version=4))[0].outputs[0].text == '1\n'
 
 def test_starts_without_torch():
-    seen = 'import sys, collab_nb.course; print({"torch", "fastai"} & set(sys.modules))'
+    seen = 'import sys, collab_nb.tools.course; print({"torch", "fastai"} & set(sys.modules))'
     assert subprocess.run([sys.executable, '-c', seen], capture_output=True, text=True, cwd=ROOT).stdout == 'set()\n'
-    assert 'chapter' in subprocess.run([sys.executable, '-m', 'collab_nb.course', '--help'], capture_output=True, text=True, cwd=ROOT).stdout
+    asked = subprocess.run([sys.executable, '-m', 'collab_nb.tools.course', '--help'], capture_output=True, text=True, cwd=ROOT)
+    assert 'chapter' in asked.stdout
 
 @pytest.mark.skipif(not shutil.which('make'), reason='needs GNU make')
 @pytest.mark.parametrize('target', ['help', 'clean'])
@@ -347,12 +359,12 @@ def test_makefile_parses(target):
 @pytest.mark.skipif(not shutil.which('make'), reason='needs GNU make')
 def test_make_lists_its_commands():
     said = subprocess.run(['make'], capture_output=True, text=True, cwd=ROOT).stdout
-    for name in ('course', 'test', 'lab', 'prepare', 'help', 'clean'): assert re.search(rf'^make {name} ', said, flags=re.M)
+    for name in ('course', 'test', 'test-quick', 'test-full', 'lab', 'docs', 'prepare', 'help', 'clean'): assert re.search(rf'^make {name} ', said, flags=re.M)
 
 def test_a_large_picture_is_tidied_at_once():
     "A pattern that tries each letter of a picture as a beginning takes minutes"
-    import time
-    nb = nb_of(new_output('display_data', data={'image/png': 'iVBORw0KGgo'*50_000, 'text/html': '<img src="data:image/png;base64,'+'iVBORw0KGgo'*50_000+'">'}))
+    picture = 'iVBORw0KGgo'*50_000
+    nb = nb_of(new_output('display_data', data={'image/png': picture, 'text/html': f'<img src="data:image/png;base64,{picture}">'}))
     start = time.perf_counter()
-    course._tidy(nb)
+    tidy(nb)
     assert time.perf_counter()-start < 5
