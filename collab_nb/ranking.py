@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 # %% ../nbs/09_ranking.ipynb #09-005
 from .columns import column,positions,sorted_ids
 
-# %% ../nbs/09_ranking.ipynb #09-022
+# %% ../nbs/09_ranking.ipynb #09-021
 def _baskets(rows, cols, n_rows, pad):
     "The columns of each row, rows of similar length together: pairs (rows (b,), columns (b, longest)), filled up with `pad`"
     counts = torch.bincount(rows, minlength=n_rows)
@@ -38,7 +38,7 @@ def als_step(
         res[rows] = torch.cholesky_solve(b[:,:,None], torch.linalg.cholesky(A, upper=True), upper=True)[:,:,0]
     return res
 
-# %% ../nbs/09_ranking.ipynb #09-026
+# %% ../nbs/09_ranking.ipynb #09-025
 class ImplicitFactors:
     "What `ials` found: `users`, `items` (ids), `user_factors` (n_users, d), `item_factors` (n_items, d); a score is their dot product"
     def __init__(self,
@@ -88,7 +88,7 @@ def ials(
         Q = als_step(P, of_items, lam_i, alpha)     # (m, d)
     return ImplicitFactors(users, items, P, Q)
 
-# %% ../nbs/09_ranking.ipynb #09-031
+# %% ../nbs/09_ranking.ipynb #09-030
 class ItemWeights:
     "What `ease` found: `users`, `items` (ids), and `weights` (n_items, n_items), which say how much each item (row) speaks for each other (column)"
     def __init__(self,
