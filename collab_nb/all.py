@@ -16,7 +16,8 @@ from collab_nb.weight_decay import l2_penalty, l2_step, decay_step, train_one_cy
 from collab_nb.interpret import item_bias, factor_map, place_labels, neighbours
 from collab_nb.evaluate import (
     hold_out, seeds_needed, top_k, precision_at_k, recall_at_k, hit_rate_at_k, ndcg_at_k, coverage, popularity_bias,
-    pair_mask, evaluate, Scores, popular, als_step, ImplicitFactors, ials, ItemWeights, ease, bootstrap)
+    pair_mask, evaluate, Scores, popular, bootstrap)
+from collab_nb.ranking import als_step, ImplicitFactors, ials, ItemWeights, ease
 from collab_nb.recommend import top_unseen, fold_in, RecommenderError, FoldedUser, Recommender
 
 __all__ = [
@@ -26,5 +27,5 @@ __all__ = [
     'match_score', 'one_hot_lookup', 'DotProduct', 'plain_fit', 'DotProductBias', 'l2_penalty', 'l2_step',
     'decay_step', 'train_one_cycle', 'sweep_wd', 'item_bias', 'factor_map', 'place_labels', 'neighbours',
     'hold_out', 'seeds_needed', 'top_k', 'precision_at_k', 'recall_at_k', 'hit_rate_at_k', 'ndcg_at_k', 'coverage',
-    'popularity_bias', 'pair_mask', 'evaluate', 'Scores', 'popular', 'als_step', 'ImplicitFactors', 'ials',
-    'ItemWeights', 'ease', 'bootstrap', 'top_unseen', 'fold_in', 'RecommenderError', 'FoldedUser', 'Recommender']
+    'popularity_bias', 'pair_mask', 'evaluate', 'Scores', 'popular', 'bootstrap', 'als_step', 'ImplicitFactors',
+    'ials', 'ItemWeights', 'ease', 'top_unseen', 'fold_in', 'RecommenderError', 'FoldedUser', 'Recommender']

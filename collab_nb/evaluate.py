@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['hold_out', 'seeds_needed', 'top_k', 'precision_at_k', 'recall_at_k', 'hit_rate_at_k', 'ndcg_at_k', 'coverage',
-           'popularity_bias', 'pair_mask', 'evaluate', 'Scores', 'popular', 'als_step', 'ImplicitFactors', 'ials',
-           'ItemWeights', 'ease', 'bootstrap']
+           'popularity_bias', 'pair_mask', 'evaluate', 'Scores', 'popular', 'bootstrap']
 
 # %% ../nbs/08_evaluate.ipynb #08-004
 from math import ceil
@@ -15,7 +14,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch.nn.utils.rnn import pad_sequence
 
 # %% ../nbs/08_evaluate.ipynb #08-005
 from .columns import as_ratings,column,positions,sorted_ids
@@ -196,115 +194,6 @@ def popular(
     users,items = (sorted_ids(column(train, c, what)) for c,what in ((user, 'user'), (item, 'item')))
     counts = torch.from_numpy(train[item].value_counts().reindex(items).to_numpy(dtype='float32', copy=True))
     return Scores(users, items, counts.expand(len(users), -1))
-
-# %% ../nbs/08_evaluate.ipynb #08-087
-def _baskets(rows, cols, n_rows, pad):
-    "The columns of each row, rows of similar length together: pairs (rows (b,), columns (b, longest)), filled up with `pad`"
-    counts = torch.bincount(rows, minlength=n_rows)
-    lists = cols[rows.argsort(stable=True)].split(counts.tolist())
-    return [(b, pad_sequence([lists[r] for r in b], batch_first=True, padding_value=pad)) for b in counts.argsort(stable=True).split(32)]
-
-def als_step(
-    other, # (m, d) factors of the other side, held fixed
-    baskets:list, # Pairs of rows (b,) and the positions of what they rated (b, longest), filled up with m
-    lam, # (n,) regularisation of each row
-    alpha:float=1., # A rated cell weighs 1+alpha, a blank one 1
-)->torch.Tensor: # (n, d): the best factors of this side, given the other
-    "Half an iteration of implicit alternating least squares (Hu, Koren and Volinsky, 2008): for each row solve (Y'Y + alpha Y_r'Y_r + lam_r I) x = (1 + alpha) sum of Y_r"
-    d = other.shape[1]
-    padded,gram,res = F.pad(other, (0, 0, 0, 1)),other.T @ other,other.new_empty(len(lam), d)
-    for rows,cols in baskets:
-        y = padded[cols]                                                                       # (b, longest, d); what fills up is 0
-        A = torch.baddbmm(gram.expand(len(rows), d, d), y.mT, y, alpha=alpha)                  # (b, d, d)
-        A.diagonal(dim1=1, dim2=2).add_(lam[rows,None])
-        b = (1+alpha) * y.sum(dim=1)                                                           # (b, d)
-        res[rows] = torch.cholesky_solve(b[:,:,None], torch.linalg.cholesky(A, upper=True), upper=True)[:,:,0]
-    return res
-
-# %% ../nbs/08_evaluate.ipynb #08-091
-class ImplicitFactors:
-    "What `ials` found: `users`, `items` (ids), `user_factors` (n_users, d), `item_factors` (n_items, d); a score is their dot product"
-    def __init__(self,
-        users, # User ids, in the order of the rows
-        items, # Item ids, in the order of the rows
-        user_factors, # (n_users, d)
-        item_factors, # (n_items, d)
-    ): self.users,self.items,self.user_factors,self.item_factors = list(users),list(items),user_factors,item_factors
-
-    def scores(self,
-        users, # User ids
-    )->torch.Tensor: # (len(users), n_items) float32
-        "Dot products: near 1 for what a user would rate, near 0 for what not. Raises a `ValueError` for an unknown user"
-        return self.user_factors[positions(users, self.users, 'user')] @ self.item_factors.T
-
-def _cells(train, user, item):
-    "Users, items, and the codes of the distinct pairs (n,), (n,)"
-    users,items = (sorted_ids(column(train, c, what)) for c,what in ((user, 'user'), (item, 'item')))
-    if not len(train): raise ValueError('the frame of ratings is empty')
-    u,i = (torch.from_numpy(pd.Index(known).get_indexer(train[c])) for c,known in ((user, users), (item, items)))
-    cell = (u*len(items)+i).unique()
-    return users,items,cell//len(items),cell%len(items)
-
-def ials(
-    train:pd.DataFrame, # Training ratings, a row each; only who rated what is used
-    n_factors:int=64, # Numbers that describe each user and item
-    reg:float=20., # Regularisation of a row of average weight
-    alpha:float=1., # A rated cell weighs 1+alpha, a blank one 1
-    nu:float=1., # How the regularisation grows with the weight of a row: 0 not at all, 1 in proportion
-    n_iter:int=8, # Times that users and items are solved for
-    seed:int=42, # Draws the first item factors
-    user:str='user', # Column of user ids
-    item:str='movie', # Column of item ids
-)->ImplicitFactors: # `users`, `items`, `scores`, `user_factors`, `item_factors`
-    """Implicit alternating least squares (Hu, Koren and Volinsky, 2008) with frequency-scaled regularisation: row r with n_r ratings and m cells has
-    reg * (w_r / mean w)^nu, w_r = alpha*n_r + m (Rendle, Krichene, Zhang and Koren, 2022; dividing by the mean keeps `reg` on one scale for every nu).
-    Raises a `ValueError` for a missing column, an empty frame, and for settings that are not positive"""
-    for name,v in (('n_factors', n_factors), ('reg', reg), ('alpha', alpha), ('n_iter', n_iter)):
-        if not v > 0: raise ValueError(f'{name} is {v!r}; right is more than 0')
-    users,items,u,i = _cells(train, user, item)
-    n,m = len(users),len(items)
-    sides = [(_baskets(a, b, size, other), alpha*torch.bincount(a, minlength=size).float()+other) for a,b,size,other in ((u, i, n, m), (i, u, m, n))]
-    (of_users,lam_u),(of_items,lam_i) = ((baskets, reg*(w/w.mean())**nu) for baskets,w in sides)
-    Q = torch.randn(m, n_factors, generator=torch.Generator().manual_seed(seed)) / n_factors**.5
-    for _ in range(n_iter):
-        P = als_step(Q, of_users, lam_u, alpha)     # (n, d)
-        Q = als_step(P, of_items, lam_i, alpha)     # (m, d)
-    return ImplicitFactors(users, items, P, Q)
-
-# %% ../nbs/08_evaluate.ipynb #08-096
-class ItemWeights:
-    "What `ease` found: `users`, `items` (ids), and `weights` (n_items, n_items), which say how much each item (row) speaks for each other (column)"
-    def __init__(self,
-        users, # User ids, in the order of the rows
-        items, # Item ids, in the order of the columns
-        marks, # (n_users, n_items) 1 for what a user has, else 0
-        weights, # (n_items, n_items) with a diagonal of 0
-    ): self.users,self.items,self.marks,self.weights = list(users),list(items),marks,weights
-
-    def scores(self,
-        users, # User ids
-    )->torch.Tensor: # (len(users), n_items) float32
-        "For each item the sum of the weights of what the user has. Raises a `ValueError` for an unknown user"
-        return self.marks[positions(users, self.users, 'user')].float() @ self.weights
-
-def ease(
-    train:pd.DataFrame, # Training ratings, a row each; only who rated what is used
-    reg:float=400., # Regularisation: added to the diagonal of the item counts
-    user:str='user', # Column of user ids
-    item:str='movie', # Column of item ids
-)->ItemWeights: # `users`, `items`, `scores`, `weights`
-    """Embarrassingly shallow autoencoder (Steck, 2019): the least-squares weights between items, none of them speaking for itself, in closed form.
-    Memory grows with the square of the items, time with the cube. Raises a `ValueError` for a missing column, an empty frame, and a `reg` that is not positive"""
-    if not reg > 0: raise ValueError(f'reg is {reg!r}; right is more than 0')
-    users,items,u,i = _cells(train, user, item)
-    X = torch.zeros(len(users), len(items))
-    X[u, i] = 1.
-    gram = X.T @ X
-    gram.diagonal().add_(reg)
-    P = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-    B = P / -P.diagonal()     # column j divided by P_jj
-    B.fill_diagonal_(0)
-    return ItemWeights(users, items, X.bool(), B)
 
 # %% ../nbs/08_evaluate.ipynb #08-115
 def bootstrap(

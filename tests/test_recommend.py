@@ -13,8 +13,9 @@ from fastai.collab import CollabDataLoaders,MSELossFlat,collab_learner,set_seed
 from collab_nb.bias import DotProductBias
 from collab_nb.data import rating_dls,synth_ratings
 from collab_nb.dot_product import DotProduct
-from collab_nb.evaluate import evaluate,ials
+from collab_nb.evaluate import evaluate
 from collab_nb.loader import Learner
+from collab_nb.ranking import ials
 from collab_nb.recommend import FoldedUser,Recommender,RecommenderError,fold_in,top_unseen
 
 def frame(user, movie, rating, **more): return pd.DataFrame({'user': user, 'movie': movie, 'rating': rating, **more})
