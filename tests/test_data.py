@@ -345,7 +345,8 @@ def test_truth_survives(table):
     table.groupby('user').rating.mean()
 
 @pytest.mark.parametrize('kwargs, why', [
-    (dict(n_users=0), 'n_users must be .* got 0'), (dict(n_users=3, n_items=3, n_ratings=10), 'n_ratings must be at most 9 .* got 10'),
+    (dict(n_users=0), 'n_users must be .* got 0'),
+    (dict(n_users=3, n_items=3, n_ratings=10), 'n_ratings must be at most 9 .* got 10'),
     (dict(noise=-1), 'at least 0'), (dict(stars=(.5, .6)), 'add up to')])
 def test_planted_sizes(kwargs, why):
     with pytest.raises(ValueError, match=why): synth_ratings(**kwargs)

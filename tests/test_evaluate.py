@@ -38,7 +38,8 @@ def test_hold_out(planted):
 
 def test_hold_out_takes_any_index(planted):
     shuffled = planted.set_index(np.repeat(7, len(planted)))     # an index that says nothing
-    for a,b in zip(hold_out(planted, 5, 10), hold_out(shuffled, 5, 10), strict=True): np.testing.assert_array_equal(a, b)
+    for a,b in zip(hold_out(planted, 5, 10), hold_out(shuffled, 5, 10), strict=True):
+        np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(hold_out(planted, 5, 10, seed=3)[1], hold_out(planted, 5, 10, seed=3)[1])
     assert not np.array_equal(hold_out(planted, 5, 10, seed=3)[1], hold_out(planted, 5, 10, seed=4)[1])
 
