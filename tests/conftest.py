@@ -16,6 +16,7 @@ NBS = ROOT/'nbs'
 MARKS = {'movielens': {'path', 'ratings'}, 'browser': {'browser', 'site', 'toy', 'lab'}, 'network': {'built'}}
 GROUPS = {'site': {'site'}, 'toy': {'toy'}, 'lab': {'lab'}, 'wheel': {'built'}, 'run': {'ran'}, 'fresh': {'fresh'}}
 
+@pytest.hookimpl(tryfirst=True)     # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
     "Mark tests by their fixtures, keep those of a group together, and start the slowest first"
     for item in items:

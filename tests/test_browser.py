@@ -1,6 +1,6 @@
 """The site and JupyterLab in a real browser. Without Chromium these skip, unless CI=true.
 
-`make test` opens the tour in JupyterLab; `make test-full` opens every notebook."""
+`make test` goes through an exercise in JupyterLab; `make test-full` opens every notebook."""
 import json
 import os
 import re
@@ -19,9 +19,7 @@ from conftest import NBS, ROOT
 NOTEBOOKS = sorted(p.relative_to(NBS).with_suffix('').as_posix() for p in NBS.rglob('*.ipynb')
                    if '.ipynb_checkpoints' not in p.parts)
 PICTURES = {p: (NBS/f'{p}.ipynb').read_text(encoding='utf-8').count('"image/png": ') for p in NOTEBOOKS}
-OFTEN = ('tour',)
-OPENED = [pytest.param(n, marks=[] if n in OFTEN else pytest.mark.full) for n in NOTEBOOKS
-          if n not in ('lib/scoreboard', 'index')]
+OPENED = [n for n in NOTEBOOKS if n not in ('lib/scoreboard', 'index')]
 PAGES = [re.sub(r'(^|/)\d\d_', r'\1', p) for p in NOTEBOOKS if not p.startswith('masters')]
 
 # The site
@@ -132,6 +130,7 @@ def opened(browser, lab, name):
         for k in json.load(urllib.request.urlopen(f'{lab}/api/sessions')):
             urllib.request.urlopen(urllib.request.Request(f'{lab}/api/sessions/{k["id"]}', method='DELETE'))
 
+@pytest.mark.full
 @pytest.mark.parametrize('name', OPENED)
 def test_run_all_in_jupyterlab(browser, lab, name):
     "Restart and Run All reaches the last cell, with no error, no warning, and all the pictures"

@@ -9,6 +9,7 @@ __all__ = ['LessonPage', 'cover', 'write_covers', 'tex2mathml', 'offline_math', 
 import html,os,re,shutil,subprocess,sys,tempfile
 from base64 import b64decode
 from pathlib import Path
+from urllib.parse import urlparse
 
 import nbformat
 from latex2mathml.converter import convert
@@ -193,10 +194,18 @@ def _render():
     _finish(made, names, None if is_published() else read_settings())
     shutil.move(made, '_docs')
 
-def _with_urls(text, cfg):
-    "pyproject.toml with the repository's address: by it nbdev tells links within the site from others"
-    if re.search(r'(?m)^\[project\.urls\]', text): return text
-    return f'{text}\n[project.urls]\nRepository = "{cfg["git_url"]}"\nDocumentation = "{cfg["doc_url"]}"\n'
+def _write_urls(stage, cfg):
+    "Tell nbdev the repository's address, even if it's a placeholder: by it links within the site are told from others"
+    project,index = stage/'pyproject.toml',stage/'collab_nb'/'_modidx.py'
+    text = project.read_text(encoding='utf-8')
+    if re.search(r'(?m)^\[project\.urls\]', text): return
+    urls = f'\n[project.urls]\nRepository = "{cfg["git_url"]}"\nDocumentation = "{cfg["doc_url"]}"\n'
+    project.write_text(text + urls, encoding='utf-8')
+    url = urlparse(cfg['doc_url'])
+    settings = {'branch': cfg['branch'], 'doc_baseurl': url.path, 'doc_host': f'{url.scheme}://{url.netloc}',
+                'git_url': cfg['git_url'], 'lib_path': cfg['lib_name']}
+    text = index.read_text(encoding='utf-8')
+    index.write_text(re.sub(r"'settings': \{[^}]*\}", lambda m: f"'settings': {settings}", text, count=1), encoding='utf-8')
 
 def build_site(
     out:str|Path='_docs', # Folder of the site; what's in it is replaced
@@ -210,9 +219,8 @@ def build_site(
         shutil.copytree(root/'nbs', stage/'nbs', ignore=shutil.ignore_patterns('.ipynb_checkpoints', '.*.part'))
         if ran: shutil.copytree(ran, stage/'nbs', dirs_exist_ok=True)
         shutil.copytree(root/'collab_nb', stage/'collab_nb', ignore=shutil.ignore_patterns('__pycache__'))
-        for name in ('settings.ini', 'README.md'): shutil.copy(root/name, stage)
-        project = _with_urls((root/'pyproject.toml').read_text(encoding='utf-8'), read_settings(root))
-        (stage/'pyproject.toml').write_text(project, encoding='utf-8')
+        for name in ('pyproject.toml', 'settings.ini', 'README.md'): shutil.copy(root/name, stage)
+        _write_urls(stage, read_settings(root))
         # a process of its own: nbdev reads its settings once, from the folder it starts in
         run = subprocess.run([sys.executable, '-c', 'from collab_nb.tools.site import _render; _render()'], cwd=stage,
                              env={**os.environ, 'PYTHONPATH': str(stage)}, capture_output=True, text=True)
