@@ -39,8 +39,11 @@ def prose(nb): return [c for c in nb.cells if c.cell_type == 'markdown']
 
 # They run
 
+# solved and blank exercises are long and rarely break: what they ask is in test_exercises.py
+def runs(p): return pytest.param(p, id=name_of(p), marks=pytest.mark.full if p in MASTERS + EXERCISES else ())
+
 @pytest.mark.kernel
-@each([p for p in NOTEBOOKS if p != SCOREBOARD])
+@pytest.mark.parametrize('nb_path', [runs(p) for p in NOTEBOOKS if p != SCOREBOARD])
 def test_runs_and_agrees_with_what_is_stored(nb_path):
     "One run in a process of its own answers both questions: does it run, and do its numbers still hold"
     fresh = run_notebook(nb_path)

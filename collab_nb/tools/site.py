@@ -205,7 +205,8 @@ def _write_urls(stage, cfg):
     settings = {'branch': cfg['branch'], 'doc_baseurl': url.path, 'doc_host': f'{url.scheme}://{url.netloc}',
                 'git_url': cfg['git_url'], 'lib_path': cfg['lib_name']}
     text = index.read_text(encoding='utf-8')
-    index.write_text(re.sub(r"'settings': \{[^}]*\}", lambda m: f"'settings': {settings}", text, count=1), encoding='utf-8')
+    text = re.sub(r"'settings': \{[^}]*\}", lambda m: f"'settings': {settings}", text, count=1)
+    index.write_text(text, encoding='utf-8')
 
 def build_site(
     out:str|Path='_docs', # Folder of the site; what's in it is replaced
