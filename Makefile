@@ -30,7 +30,7 @@ test-quick: .venv/.installed   ## what needs neither MovieLens nor a kernel, in 
 test: .venv/.installed     ## everything that CI runs; PYTEST_ARGS='-k bias' chooses some
 	$(PYTEST) $(PYTEST_ARGS)
 
-test-full: .venv/.installed    ## and what is long and rarely breaks: every mutant, every notebook in JupyterLab, an older pandas
+test-full: .venv/.installed    ## and what is long and rarely breaks: exercise notebooks, every mutant, all of JupyterLab, an older pandas
 	$(PYTEST) -m '' $(PYTEST_ARGS)
 
 scoreboard: .venv/.installed   ## train every model of the scoreboard from five seeds and store the result, a quarter of an hour
@@ -49,7 +49,7 @@ prepare: .venv/.installed  ## after a change: export the modules, store the outp
 	COLLAB_NB_IMAGES=$(CURDIR)/nbs/images .venv/bin/python -m collab_nb.tools.course --store $(CHAPTER)
 	.venv/bin/nbdev-clean
 
-clean:                     ## remove what these commands made: .venv, _course, _docs and _bench
+clean:                     ## remove what these commands made: .venv, _course, _docs, _proc, and _bench with its hours of results
 	rm -rf .venv _course _docs _proc _bench
 
 # One pip command, with exact versions: the stored outputs were made with these.
@@ -67,5 +67,5 @@ _bench/.venv/.installed: tests/bench/requirements.txt
 	test -x _bench/.venv/bin/pip || $(PYTHON) -m venv _bench/.venv || echo "make bench: no environment for the peers; their rows will say so"
 	test ! -x _bench/.venv/bin/pip || sed '/^#/d' $< | { all=yes; while read -r peer; do \
 	  _bench/.venv/bin/pip install --quiet --disable-pip-version-check $$peer </dev/null || \
-	    { all=; echo "make bench: $$peer does not install here; its rows will say so"; }; done; \
+	    { all=; echo "make bench: $$peer doesn't install here; its rows will say so"; }; done; \
 	  test -z "$$all" || touch $@; }

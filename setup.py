@@ -26,6 +26,7 @@ setup(
     # collab_nb.tools builds and checks the course: it needs the repository, and stays out of the wheel
     packages=find_packages(include=[cfg['lib_name'], cfg['lib_name']+'.*'], exclude=[cfg['lib_name']+'.tools']),
     package_data={cfg['lib_name']: ['*.json']},
+    include_package_data=False,     # MANIFEST.in is for the source distribution
     long_description=(here/'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     entry_points={'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},

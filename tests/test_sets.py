@@ -172,7 +172,7 @@ def test_each_kind_has_its_prior(table, prior):
     for learn in (sgd, adam): assert learn.prior == {**{k: PRIOR[k] for k in learn.model.tables()}, **(prior or {})}
 
 @pytest.mark.parametrize('prior, why', [({'own': 0}, 'above 0'), ({'bias': -1.}, 'above 0'),
-                                        ({'extra': 1.}, "'extra', which the model has not")])
+                                        ({'extra': 1.}, "'extra', but the model has no such table")])
 def test_map_learner_refuses(dls, prior, why):
     with pytest.raises(ValueError, match=why): map_learner(dls, RatedWhat.from_dls(dls), prior)
 

@@ -220,8 +220,8 @@ def map_learner(
     kinds,prior = model.tables(),{**PRIOR, **(prior or {})}
     for k in {**prior, **kinds}:
         if k not in prior: raise ValueError(f'no prior for tables of the kind {k!r}; there are: {", ".join(prior)}')
-        if k not in kinds and k not in PRIOR: raise ValueError(f'a prior for {k!r}, which the model has not; there are: {", ".join(kinds)}')
-        if not prior[k] > 0: raise ValueError(f'the prior of {k!r} is {prior[k]}; right is a number above 0')
+        if k not in kinds and k not in PRIOR: raise ValueError(f'prior given for {k!r}, but the model has no such table; there are: {", ".join(kinds)}')
+        if not prior[k] > 0: raise ValueError(f'the prior of {k!r} must be above 0, got {prior[k]}')
     opt = partial(OptimWrapper, opt=partial(torch.optim.Adam, betas=(.9, .99), fused=True))
     learn = Learner(dls, model, **{**dict(loss_func=MSELossFlat(), opt_func=opt, splitter=lambda m: list(m.tables().values()),
                                          wd=[2*prior[k]/len(dls.train.y) for k in kinds], moms=(.9, .9, .9)), **kwargs})
@@ -233,10 +233,10 @@ def read_trials(
     path:str|Path|None=None, # The file; default: the one that the package carries
     fold:int=1, # Of which fold
 )->dict: # {row of the ladder: its tries}: dicts with `rmse` on the inner rows, `prior`, `epochs`, `lr`, `n_factors`
-    "The tries by which chapter 12 chose its settings, as tests/bench/choose_record.py stored them. Raises a `ValueError` where the file is no list of tries, or has none for this fold"
+    "The tries by which chapter 12 chose its settings, as tests/bench/choose_record.py stored them. Raises a `ValueError` where the file is not a list of trials, or has none for this fold"
     path,res = Path(path or Path(collab_nb.__file__).with_name('record_trials.json')),{}
     try: tries = [t for t in json.loads(path.read_text(encoding='utf-8')) if t['fold'] == fold]
-    except (OSError, ValueError, TypeError, KeyError) as e: raise ValueError(f'{path} is no list of tries: {e!r}') from None
+    except (OSError, ValueError, TypeError, KeyError) as e: raise ValueError(f'{path} is not a list of trials: {e!r}') from None
     for t in tries: res.setdefault(t['row'], []).append(t)
     if not res: raise ValueError(f'{path} has no tries for fold {fold}')
     return res

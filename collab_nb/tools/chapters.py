@@ -79,7 +79,7 @@ def star_import(
     rows:list, # As `read_chapters` gives them
     lib:str|Path, # Folder of the package
 )->str: # The source of all.py
-    "The source of `collab_nb.all`: the core's names, and the three of fastai's that you always need"
+    "The source of `collab_nb.all`: the core's names, with fastai's `MSELossFlat` and `set_seed`, and a `Learner`"
     names = ['Learner', 'MSELossFlat', 'set_seed']
     lines = ['"The core of the course: `from collab_nb.all import *`"', '',
              '# Made from nbs/chapters.json by `make prepare`; change it there.', '',

@@ -105,7 +105,7 @@ def _page(path):
 # %% ../../nbs/tools/course.ipynb #course-015
 def every_notebook(
     nbs:str|Path='nbs', # Folder of the notebooks
-)->list[Path]: # All of them; the scoreboard, which takes longest, only when it's named
+)->list[Path]: # All of them, the scoreboard first: it takes longest
     "The notebooks whose outputs are stored"
     paths = sorted(p for p in Path(nbs).rglob('*.ipynb') if '.ipynb_checkpoints' not in p.parts)
     return sorted(paths, key=lambda p: p.stem != 'scoreboard')

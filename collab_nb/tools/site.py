@@ -198,9 +198,8 @@ def _write_urls(stage, cfg):
     "Tell nbdev the repository's address, even if it's a placeholder: by it links within the site are told from others"
     project,index = stage/'pyproject.toml',stage/'collab_nb'/'_modidx.py'
     text = project.read_text(encoding='utf-8')
-    if re.search(r'(?m)^\[project\.urls\]', text): return
     urls = f'\n[project.urls]\nRepository = "{cfg["git_url"]}"\nDocumentation = "{cfg["doc_url"]}"\n'
-    project.write_text(text + urls, encoding='utf-8')
+    if not re.search(r'(?m)^\[project\.urls\]', text): project.write_text(text + urls, encoding='utf-8')
     url = urlparse(cfg['doc_url'])
     settings = {'branch': cfg['branch'], 'doc_baseurl': url.path, 'doc_host': f'{url.scheme}://{url.netloc}',
                 'git_url': cfg['git_url'], 'lib_path': cfg['lib_name']}
