@@ -172,8 +172,8 @@ def test_persona_in_the_chapter_is_the_librarys(path):
     assert len(PERSONA) == 15
     assert len(my_ratings(read_movies(path))) == 15
 
-BAD = [({'Chasing Amy (1997)': 3}, 'stands under 2 numbers'), ({'No Such Film': 3}, 'is no title'),
-       ({}, 'no film is rated'), ({'Fargo (1996)': 'good'}, 'from 1 to 5'),
+BAD = [({'Chasing Amy (1997)': 3}, 'is the title of 2 movies'), ({'No Such Film': 3}, 'is not a title in the table'),
+       ({}, 'stars must rate at least one movie'), ({'Fargo (1996)': 'good'}, 'from 1 to 5'),
        ({'Fargo (1996)': float('nan')}, 'from 1 to 5')]
 
 def test_your_ratings(path, tmp_path, monkeypatch):
@@ -185,4 +185,4 @@ def test_your_ratings(path, tmp_path, monkeypatch):
         with pytest.raises(ValueError, match=why): my_ratings(movies, bad)
     assert my_ratings(movies).rating.tolist() == [2]            # a table that's refused doesn't replace yours
     (tmp_path/'my_ratings.csv').write_text('no,such\n1,2\n')
-    with pytest.raises(DataError, match='mend it or delete it'): my_ratings(movies)
+    with pytest.raises(DataError, match='fix it or delete it'): my_ratings(movies)
