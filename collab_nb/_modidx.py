@@ -1456,6 +1456,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                      'collab_nb/tools/addresses.py'),
                                            'collab_nb.tools.addresses.is_published': ( 'tools/addresses.html#is_published',
                                                                                        'collab_nb/tools/addresses.py'),
+                                           'collab_nb.tools.addresses.project_urls': ( 'tools/addresses.html#project_urls',
+                                                                                       'collab_nb/tools/addresses.py'),
                                            'collab_nb.tools.addresses.read_settings': ( 'tools/addresses.html#read_settings',
                                                                                         'collab_nb/tools/addresses.py'),
                                            'collab_nb.tools.addresses.write_addresses': ( 'tools/addresses.html#write_addresses',

@@ -35,6 +35,10 @@ every_chapter = each([p for p in CHAPTERS if p.stem not in ('tour', '13_sampler'
 
 def read(p): return nbformat.read(p, as_version=4)
 def code(nb): return [c for c in nb.cells if c.cell_type == 'code' and c.source.strip()]
+def python(source):
+    "A cell's source without its magics"
+    return re.sub(r'(?m)^[%!].*$', '', source)
+
 def prose(nb): return [c for c in nb.cells if c.cell_type == 'markdown']
 
 # They run
@@ -100,16 +104,16 @@ def test_the_library_is_in_step(tmp_path):
 @every_notebook
 def test_imports_stand_alone(nb_path):
     for c in code(read(nb_path)):
-        body = ast.parse(re.sub(r'(?m)^[%!].*$', '', c.source)).body
+        body = ast.parse(python(c.source)).body
         imports = [isinstance(n, (ast.Import, ast.ImportFrom)) for n in body]
         assert all(imports) or not any(imports), c.source
 
 def only_imports(source):
-    return all(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.parse(re.sub(r'(?m)^[%!].*$', '', source)).body)
+    return all(isinstance(n, (ast.Import, ast.ImportFrom)) for n in ast.parse(python(source)).body)
 
 def imported(source):
     "Modules of ours that a piece of code imports"
-    for node in ast.walk(ast.parse(re.sub(r'(?m)^[%!].*$', '', source))):
+    for node in ast.walk(ast.parse(python(source))):
         if isinstance(node, ast.Import): yield from (a.name for a in node.names if a.name.startswith('collab_nb.'))
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.split('.')[0] == 'collab_nb':
             if '.' in node.module: yield node.module
@@ -263,7 +267,7 @@ def test_no_module_uses_anothers_private_names():
     "`module._name`, where `module` was imported from this package; ruff sees to `from module import _name`"
     files = [p for folder in ('collab_nb', 'tests') for p in (ROOT/folder).rglob('*.py')]
     sources = {p.relative_to(ROOT).as_posix(): p.read_text(encoding='utf-8') for p in files}
-    sources |= {name_of(p): '\n'.join(re.sub(r'(?m)^[%!].*$', '', c.source) for c in code(read(p))) for p in NOTEBOOKS}
+    sources |= {name_of(p): '\n'.join(python(c.source) for c in code(read(p))) for p in NOTEBOOKS}
     for name,source in sources.items():
         nodes = list(ast.walk(ast.parse(source)))
         imports = [n for n in nodes if isinstance(n, ast.ImportFrom)]

@@ -18,7 +18,7 @@ from nbdev.process import Processor
 from nbdev.quarto import refresh_quarto_yml
 from nbdev.serve import proc_nbs
 
-from .addresses import is_published,read_settings
+from .addresses import is_published,project_urls,read_settings
 from .chapters import read_chapters
 
 # %% ../../nbs/tools/site.ipynb #site-007
@@ -198,8 +198,8 @@ def _write_urls(stage, cfg):
     "Tell nbdev the repository's address, even if it's a placeholder: by it links within the site are told from others"
     project,index = stage/'pyproject.toml',stage/'collab_nb'/'_modidx.py'
     text = project.read_text(encoding='utf-8')
-    urls = f'\n[project.urls]\nRepository = "{cfg["git_url"]}"\nDocumentation = "{cfg["doc_url"]}"\n'
-    if not re.search(r'(?m)^\[project\.urls\]', text): project.write_text(text + urls, encoding='utf-8')
+    if not re.search(r'(?m)^\[project\.urls\]', text):
+        project.write_text(f'{text}\n{project_urls(cfg)}', encoding='utf-8')
     url = urlparse(cfg['doc_url'])
     settings = {'branch': cfg['branch'], 'doc_baseurl': url.path, 'doc_host': f'{url.scheme}://{url.netloc}',
                 'git_url': cfg['git_url'], 'lib_path': cfg['lib_name']}
