@@ -1314,6 +1314,7 @@ def with_title(
     there = set(names)
     for t in titles:
         if t in there: continue
-        near = sorted(n for n in there if str(t).lower() in n.lower())[:3] or difflib.get_close_matches(str(t), there, 3)
+        near = sorted(n for n in there if str(t).lower() in n.lower())[:3]
+        near = near or difflib.get_close_matches(str(t), there, 3)
         raise ValueError(f'titles must be in the table, got {t!r}; close to it: {", ".join(map(repr, near)) or "none"}')
     return pd.Series(names.isin(set(titles)).to_numpy(), index=pd.Index(column(movies, item, 'item'), name=item))
