@@ -1311,7 +1311,7 @@ def with_title(
     title:str='title', # Column of titles
 )->pd.Series: # bool, indexed by item: for `among=` and `without=`
     "Which movies have one of some titles? Raises a `ValueError` for a title that isn't there; it says which come close"
-    names = column(movies, title, 'title').astype(str)
+    names = column(movies, title, 'title').fillna('').astype(str)
     titles = [titles] if isinstance(titles, str) else list(titles)
     there = set(names)
     for t in titles:
