@@ -7,8 +7,8 @@ __all__ = ['FoldedUser', 'ImplicitRecommender', 'ItemRecommender', 'Recommender'
            'has_genre', 'with_title']
 
 # %% ../nbs/10_recommend.ipynb #10-004
-from .serving import (FoldedUser,ImplicitRecommender,ItemRecommender,Recommender,RecommenderError,
-                               StarRecommender,has_genre,with_title)
+from .serving import FoldedUser,ImplicitRecommender,ItemRecommender,Recommender     # noqa: F401
+from .serving import RecommenderError,StarRecommender,has_genre,with_title     # noqa: F401
 
 # %% ../nbs/10_recommend.ipynb #10-004b
 _all_ = ['FoldedUser', 'ImplicitRecommender', 'ItemRecommender', 'Recommender', 'RecommenderError', 'StarRecommender',
