@@ -174,21 +174,22 @@ def _gauss_newton(X, z, stars, real, ridge, y_range, steps):
         value,slope = _squeeze(z+move, y_range)
         e = real*(stars-value)
         return e,real*slope,(e*e).sum(axis=1) + ridge*(c*(move if dual else c)).sum(axis=1)
-    def inverse(slope, damp):
-        if dual: A = (slope**2)[:,:,None]*K
-        else:
-            J = (slope[:,:,None]*X).astype(np.float32)
-            A = (J.mT @ J).astype(np.float64)
-        return np.linalg.inv(A + (ridge+damp)[:,None,None]*eye)
+    X32 = None if dual else X.astype(np.float32)
+    def curvature(slope):
+        if dual: return (slope**2)[:,:,None]*K
+        J = slope.astype(np.float32)[:,:,None]*X32
+        return (J.mT @ J).astype(np.float64)
     c,damp = np.zeros((len(X), len(eye))),np.zeros(len(X))
     e,slope,loss = at(c)
     active = np.ones(len(X), dtype=bool)
     fresh = True
     for step in range(steps):
-        if fresh: inv = inverse(slope, damp)
         push = slope*e
         if not dual: push = (push[:,None,:] @ X)[:,0]
-        new = c + (inv @ (push-ridge*c)[:,:,None])[:,:,0]
+        push = (push-ridge*c)[:,:,None]
+        if fresh: A = curvature(slope) + (ridge+damp)[:,None,None]*eye
+        if fresh and step: inv = np.linalg.inv(A)
+        new = c + (inv @ push if step else np.linalg.solve(A, push))[:,:,0]
         there = at(new)
         better = active & (there[2] <= loss)
         worse = active & ~better & (there[2] > loss*(1+1e-12))
