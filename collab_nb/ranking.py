@@ -6,119 +6,231 @@
 __all__ = ['als_step', 'ImplicitFactors', 'ials', 'ItemWeights', 'ease']
 
 # %% ../nbs/09_ranking.ipynb #09-004
+from dataclasses import dataclass
+from functools import cached_property
+from math import inf
+from numbers import Real
+
+import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch.nn.utils.rnn import pad_sequence
+from scipy.sparse import csr_array,issparse
 
 # %% ../nbs/09_ranking.ipynb #09-005
-from .columns import column,positions,sorted_ids
+from .columns import column,plain,positions,sorted_ids,whole_number
 
-# %% ../nbs/09_ranking.ipynb #09-021
-def _baskets(rows, cols, n_rows, pad):
-    "The columns of each row, rows of similar length together: pairs (rows (b,), columns (b, longest)), filled up with `pad`"
-    counts = torch.bincount(rows, minlength=n_rows)
-    lists = cols[rows.argsort(stable=True)].split(counts.tolist())
-    return [(b, pad_sequence([lists[r] for r in b], batch_first=True, padding_value=pad)) for b in counts.argsort(stable=True).split(32)]
-
-def als_step(
-    other, # (m, d) factors of the other side, held fixed
-    baskets:list, # Pairs of rows (b,) and the positions of what they rated (b, longest), filled up with m
-    lam, # (n,) regularisation of each row
-    alpha:float=1., # A rated cell weighs 1+alpha, a blank one 1
-)->torch.Tensor: # (n, d): the best factors of this side, given the other
-    "Half an iteration of implicit alternating least squares (Hu, Koren and Volinsky, 2008): for each row solve (Y'Y + alpha Y_r'Y_r + lam_r I) x = (1 + alpha) sum of Y_r"
-    d = other.shape[1]
-    padded,gram,res = F.pad(other, (0, 0, 0, 1)),other.T @ other,other.new_empty(len(lam), d)
-    for rows,cols in baskets:
-        y = padded[cols]                                                                       # (b, longest, d); what fills up is 0
-        A = torch.baddbmm(gram.expand(len(rows), d, d), y.mT, y, alpha=alpha)                  # (b, d, d)
-        A.diagonal(dim1=1, dim2=2).add_(lam[rows,None])
-        b = (1+alpha) * y.sum(dim=1)                                                           # (b, d)
-        res[rows] = torch.cholesky_solve(b[:,:,None], torch.linalg.cholesky(A, upper=True), upper=True)[:,:,0]
+# %% ../nbs/09_ranking.ipynb #09-020d
+def _baskets(table, cells=8192):
+    """The rows of a CSR table, longest first, those of similar length together: (rows (b,), columns (b, longest),
+    weights (b, longest)). Shorter rows are filled up with column m, one past the last. A basket has about `cells`"""
+    starts,cols = (torch.from_numpy(a.astype('int64')) for a in (table.indptr, table.indices))
+    weights = torch.from_numpy(table.data)
+    counts = starts.diff()
+    order = counts.argsort(descending=True, stable=True)
+    res = []
+    while len(order):
+        longest = max(1, counts[order[0]].item())
+        b = max(1, cells//longest)
+        rows,order = order[:b],order[b:]
+        k = torch.arange(longest)
+        real = k < counts[rows,None]                                         # (b, longest): not filled up
+        at = (starts[rows,None]+k).where(real, 0)
+        res.append((rows, cols[at].where(real, table.shape[1]), weights[at].where(real, 1.)))
     return res
 
-# %% ../nbs/09_ranking.ipynb #09-025
-class ImplicitFactors:
-    "What `ials` found: `users`, `items` (ids), `user_factors` (n_users, d), `item_factors` (n_items, d); a score is their dot product"
-    def __init__(self,
-        users, # User ids, in the order of the rows
-        items, # Item ids, in the order of the rows
-        user_factors, # (n_users, d)
-        item_factors, # (n_items, d)
-    ): self.users,self.items,self.user_factors,self.item_factors = list(users),list(items),user_factors,item_factors
+def _solve(A, b): return torch.cholesky_solve(b, torch.linalg.cholesky(A, upper=True), upper=True)
+
+# %% ../nbs/09_ranking.ipynb #09-021
+def als_step(
+    other, # (m, d) factors of the other side, held fixed
+    baskets:list, # (rows (b,), what they rated (b, longest), the weights of that (b, longest)); position m fills up
+    lam, # (n,) regularization of each row
+    alpha:float=1., # A rated cell weighs 1 + alpha*weight, a blank one 1
+)->torch.Tensor: # (n, d): the best factors of this side, given the other
+    """Half an iteration of implicit alternating least squares (Hu, Koren and Volinsky, 2008): for each row r solve
+    (Q'Q + lam_r I + alpha Y'WY) x = Y'(1 + alpha w). Y are the rows of `other` that r rated and w their weights. A row
+    that rated fewer than d solves the smaller system of Woodbury's identity instead, which also keeps more digits
+    when weights are large"""
+    d = other.shape[1]
+    shared,axes = torch.linalg.eigh(other.T @ other)                         # Q'Q = axes @ diag(shared) @ axes.T
+    turned = F.pad(other @ axes, (0, 0, 0, 1))                               # (m+1, d); what fills up is 0
+    res = other.new_empty(len(lam), d)
+    for rows,cols,weights in baskets:
+        root = (alpha*weights).sqrt()
+        y = F.embedding(cols, turned).mul_(root[:,:,None])                   # (b, longest, d)
+        target = (root + 1/root)[:,:,None]                                   # y.mT @ target is Y'(1 + alpha w)
+        diag = shared.clamp(min=0) + lam[rows,None]                          # (b, d)
+        if cols.shape[1] < d:
+            A = y/diag[:,None] @ y.mT                                        # (b, longest, longest)
+            A.diagonal(dim1=1, dim2=2).add_(1)
+            res[rows] = (_solve(A, target).mT @ y)[:,0] / diag
+        else:
+            A = y.mT @ y                                                     # (b, d, d)
+            A.diagonal(dim1=1, dim2=2).add_(diag)
+            res[rows] = _solve(A, (target.mT @ y).mT)[:,:,0]
+    return res @ axes.T
+
+# %% ../nbs/09_ranking.ipynb #09-024b
+def _as_weights(col):
+    "The weights of a column (n,) float32. Raises a `ValueError` that names the first that isn't finite and above 0"
+    if pd.api.types.is_numeric_dtype(col) and not pd.api.types.is_complex_dtype(col):
+        res = col.to_numpy(dtype='float32', na_value=np.nan)
+    else: res = np.array([v if isinstance(v, Real) else np.nan for v in col], dtype='float32')
+    bad = ~((res > 0) & (res < inf))
+    if bad.any():
+        row = bad.argmax()
+        raise ValueError(f'weights must be finite numbers above 0, got {plain(col.iloc[row])!r} '
+                         f'in column {col.name!r}, row {row:,}')
+    return res
+
+def _cells(matrix, weight):
+    "The rows, columns and values of a sparse matrix. Raises a `ValueError` for values that can't be weights"
+    if weight not in (None, 'data'):
+        raise ValueError(f"weight must be None or 'data' for a sparse matrix, got {weight!r}")
+    if matrix.ndim != 2 or matrix.dtype.kind not in 'biuf':
+        raise ValueError(f'a sparse matrix must have 2 dimensions and numbers, got {matrix.ndim} and {matrix.dtype}')
+    cells = matrix.tocoo()
+    values = cells.data.astype('float32')
+    bad = ~((values >= 0) & (values < inf))
+    if bad.any():
+        k = bad.argmax()
+        raise ValueError('weights must be finite numbers above 0 (0 is a blank), '
+                         f'got {plain(cells.data[k])!r} in row {cells.row[k]:,}, column {cells.col[k]:,}')
+    return tuple(a[values > 0] for a in (cells.row, cells.col, values))
+
+def _table(train, user, item, weight=None):
+    "User ids, item ids, and who rated what as a CSR table of weights (n_users, n_items) float32, each pair once"
+    if issparse(train):
+        u,i,w = _cells(train, weight)
+        users,items = (list(range(n)) for n in train.shape)
+    else:
+        users,items = (sorted_ids(column(train, c, what)) for c,what in ((user, 'user'), (item, 'item')))
+        u,i = (pd.Index(known).get_indexer(train[c]) for c,known in ((user, users), (item, items)))
+        w = np.ones(len(u), dtype='float32') if weight is None else _as_weights(column(train, weight, 'weight'))
+    if not len(u): raise ValueError('train must have at least one rating, got an empty table')
+    table = csr_array((w, (u, i)), shape=(len(users), len(items)))     # sums the weights of repeated pairs
+    if weight is None: table.data[:] = 1
+    return users,items,table
+
+def _pairs(table): return np.repeat(np.arange(table.shape[0], dtype='int32'), np.diff(table.indptr)),table.indices
+
+# %% ../nbs/09_ranking.ipynb #09-024d
+class _UserRows:
+    @cached_property
+    def _at(self): return {u: row for row,u in enumerate(self.users)}
+
+    def _rows(self, users):
+        "The rows of users, looked up in a dict that's made once"
+        users = list(users)
+        try: return np.array([self._at[u] for u in users], dtype=np.int64)
+        except KeyError: return positions(users, self.users, 'user')     # raises, and names the one who's unknown
+
+@dataclass(eq=False)
+class ImplicitFactors(_UserRows):
+    "What `ials` found: factors whose dot products are the scores, and what it takes to find those of a new user"
+    users:list # User ids, in the order of the rows
+    items:list # Item ids, in the order of the rows
+    user_factors:torch.Tensor # (n_users, d)
+    item_factors:torch.Tensor # (n_items, d)
+    pair_users:np.ndarray # (n_pairs,) positions of users, sorted
+    pair_items:np.ndarray # (n_pairs,) positions of what they rated
+    pair_weights:np.ndarray # (n_pairs,) float32
+    alpha:float # A rated cell weighs 1 + alpha*weight
+    reg:float # Regularization of a row of average weight
+    nu:float # How the regularization grows with the weight of a row
+    mean_user_weight:float # The average weight of a user's row: alpha * (the sum of its weights) + n_items
+    mean_item_weight:float # The same of an item's: alpha * (the sum of its weights) + n_users
 
     def scores(self,
         users, # User ids
     )->torch.Tensor: # (len(users), n_items) float32
-        "Dot products: near 1 for what a user would rate, near 0 for what not. Raises a `ValueError` for an unknown user"
-        return self.user_factors[positions(users, self.users, 'user')] @ self.item_factors.T
+        "Dot products: near 1 for what a user would rate, else near 0. Raises a `ValueError` for an unknown user"
+        return self.user_factors[self._rows(users)] @ self.item_factors.T
 
-def _cells(train, user, item):
-    "Users, items, and the codes of the distinct pairs (n,), (n,)"
-    users,items = (sorted_ids(column(train, c, what)) for c,what in ((user, 'user'), (item, 'item')))
-    if not len(train): raise ValueError('the frame of ratings is empty')
-    u,i = (torch.from_numpy(pd.Index(known).get_indexer(train[c])) for c,known in ((user, users), (item, items)))
-    cell = (u*len(items)+i).unique()
-    return users,items,cell//len(items),cell%len(items)
-
+# %% ../nbs/09_ranking.ipynb #09-025
 def ials(
-    train:pd.DataFrame, # Training ratings, a row each; only who rated what is used
+    train, # Training ratings: a DataFrame with a row each, or a SciPy sparse matrix (users x items)
     n_factors:int=64, # Numbers that describe each user and item
-    reg:float=20., # Regularisation of a row of average weight
-    alpha:float=1., # A rated cell weighs 1+alpha, a blank one 1
-    nu:float=1., # How the regularisation grows with the weight of a row: 0 not at all, 1 in proportion
+    reg:float=20., # Regularization of a row of average weight
+    alpha:float=1., # A rated cell weighs 1 + alpha*weight, a blank one 1
+    nu:float=1., # How the regularization grows with the weight of a row: 0 not at all, 1 in proportion
     n_iter:int=8, # Times that users and items are solved for
     seed:int=42, # Draws the first item factors
     user:str='user', # Column of user ids
     item:str='movie', # Column of item ids
+    weight:str|None=None, # Column of counts or confidences; a sparse matrix: 'data', its stored values. None: all are 1
 )->ImplicitFactors: # `users`, `items`, `scores`, `user_factors`, `item_factors`
-    """Implicit alternating least squares (Hu, Koren and Volinsky, 2008) with frequency-scaled regularisation: row r with n_r ratings and m cells has
-    reg * (w_r / mean w)^nu, w_r = alpha*n_r + m (Rendle, Krichene, Zhang and Koren, 2022; dividing by the mean keeps `reg` on one scale for every nu).
-    Raises a `ValueError` for a missing column, an empty frame, and for settings that are not positive"""
-    for name,v in (('n_factors', n_factors), ('reg', reg), ('alpha', alpha), ('n_iter', n_iter)):
-        if not v > 0: raise ValueError(f'{name} is {v!r}; right is more than 0')
-    users,items,u,i = _cells(train, user, item)
-    n,m = len(users),len(items)
-    sides = [(_baskets(a, b, size, other), alpha*torch.bincount(a, minlength=size).float()+other) for a,b,size,other in ((u, i, n, m), (i, u, m, n))]
-    (of_users,lam_u),(of_items,lam_i) = ((baskets, reg*(w/w.mean())**nu) for baskets,w in sides)
-    Q = torch.randn(m, n_factors, generator=torch.Generator().manual_seed(seed)) / n_factors**.5
+    """Implicit alternating least squares (Hu, Koren and Volinsky, 2008) with frequency-scaled regularization: a row of
+    m cells has reg * (w / mean w)^nu, where w = alpha * (the sum of its weights) + m (Rendle, Krichene, Zhang and
+    Koren, 2022; dividing by the mean keeps `reg` on one scale for every nu). The weights of a repeated (user, item)
+    pair are summed; without `weight` it counts once. Of a sparse matrix the ids are row and column numbers, and stored
+    zeros count as blanks. Raises a `ValueError` for a missing column, a table without ratings, weights that aren't
+    finite numbers above 0, and impossible settings"""
+    for name,v in (('reg', reg), ('alpha', alpha)):
+        if not 0 < v < inf: raise ValueError(f'{name} must be above 0 and finite, got {v!r}')
+    if not -inf < nu < inf: raise ValueError(f'nu must be finite, got {nu!r}')
+    for name,v in (('n_factors', n_factors), ('n_iter', n_iter)): whole_number(name, v)
+    users,items,table = _table(train, user, item, weight)
+    sides = table,table.T.tocsr()
+    row_weights = [torch.from_numpy(t.sum(axis=1))*alpha + t.shape[1] for t in sides]
+    means = [w.mean().item() for w in row_weights]
+    lam_users,lam_items = ((w/mean)**nu * reg for w,mean in zip(row_weights, means))
+    of_users,of_items = (_baskets(t) for t in sides)
+    Q = torch.randn(len(items), n_factors, generator=torch.Generator().manual_seed(seed)) / n_factors**.5
     for _ in range(n_iter):
-        P = als_step(Q, of_users, lam_u, alpha)     # (n, d)
-        Q = als_step(P, of_items, lam_i, alpha)     # (m, d)
-    return ImplicitFactors(users, items, P, Q)
+        P = als_step(Q, of_users, lam_users, alpha)     # (n_users, d)
+        Q = als_step(P, of_items, lam_items, alpha)     # (n_items, d)
+    return ImplicitFactors(users, items, P, Q, *_pairs(table), table.data,
+                           float(alpha), float(reg), float(nu), *means)
 
 # %% ../nbs/09_ranking.ipynb #09-030
-class ItemWeights:
-    "What `ease` found: `users`, `items` (ids), and `weights` (n_items, n_items), which say how much each item (row) speaks for each other (column)"
-    def __init__(self,
-        users, # User ids, in the order of the rows
-        items, # Item ids, in the order of the columns
-        marks, # (n_users, n_items) 1 for what a user has, else 0
-        weights, # (n_items, n_items) with a diagonal of 0
-    ): self.users,self.items,self.marks,self.weights = list(users),list(items),marks,weights
+@dataclass(eq=False)
+class ItemWeights(_UserRows):
+    """What `ease` found: weights (n_items, n_items) that say how much each item (row) speaks for each other (column),
+    and who has what"""
+    users:list # User ids, in the order of the rows
+    items:list # Item ids, in the order of the columns
+    pair_users:np.ndarray # (n_pairs,) positions of users, sorted
+    pair_items:np.ndarray # (n_pairs,) positions of what they have
+    weights:torch.Tensor # (n_items, n_items) with a diagonal of 0
+    reg:float # Regularization
+
+    @cached_property
+    def _marks(self):
+        ones = np.ones(len(self.pair_users), dtype='float32')
+        return csr_array((ones, (self.pair_users, self.pair_items)), shape=(len(self.users), len(self.items)))
 
     def scores(self,
         users, # User ids
     )->torch.Tensor: # (len(users), n_items) float32
         "For each item the sum of the weights of what the user has. Raises a `ValueError` for an unknown user"
-        return self.marks[positions(users, self.users, 'user')].float() @ self.weights
+        return torch.from_numpy(self._marks[self._rows(users)] @ self.weights.numpy())
+
+def _gram(table, cells=2**24):
+    "X'X (n_items, n_items) for a CSR table X of zeros and ones, some items at a time, by SciPy's sparse product"
+    n = table.shape[1]
+    by_item = table.T.tocsr()
+    res = np.empty((n, n), dtype='float32')
+    block = max(1, cells//n)
+    for a in range(0, n, block): res[a:a+block] = (by_item[a:a+block] @ table).toarray()
+    return torch.from_numpy(res)
 
 def ease(
-    train:pd.DataFrame, # Training ratings, a row each; only who rated what is used
-    reg:float=400., # Regularisation: added to the diagonal of the item counts
+    train, # Training ratings: a DataFrame with a row each, or a SciPy sparse matrix; only who rated what is used
+    reg:float=400., # Regularization: added to the diagonal of the item counts
     user:str='user', # Column of user ids
     item:str='movie', # Column of item ids
 )->ItemWeights: # `users`, `items`, `scores`, `weights`
-    """Embarrassingly shallow autoencoder (Steck, 2019): the least-squares weights between items, none of them speaking for itself, in closed form.
-    Memory grows with the square of the items, time with the cube. Raises a `ValueError` for a missing column, an empty frame, and a `reg` that is not positive"""
-    if not reg > 0: raise ValueError(f'reg is {reg!r}; right is more than 0')
-    users,items,u,i = _cells(train, user, item)
-    X = torch.zeros(len(users), len(items))
-    X[u, i] = 1.
-    gram = X.T @ X
+    """Embarrassingly shallow autoencoder (Steck, 2019): the least-squares weights between items, none of them speaking
+    for itself, in closed form. Memory grows with the square of the items, time with the cube. Of a sparse matrix the
+    ids are row and column numbers, and stored zeros count as blanks. Raises a `ValueError` for a missing column, a
+    table without ratings, and a `reg` that isn't positive"""
+    if not 0 < reg < inf: raise ValueError(f'reg must be above 0 and finite, got {reg!r}')
+    users,items,table = _table(train, user, item)
+    gram = _gram(table)
     gram.diagonal().add_(reg)
-    P = torch.cholesky_inverse(torch.linalg.cholesky(gram))
-    B = P / -P.diagonal()     # column j divided by P_jj
+    B = torch.cholesky_inverse(torch.linalg.cholesky(gram))     # P, for now
+    B /= -B.diagonal()                                          # column j divided by P_jj
     B.fill_diagonal_(0)
-    return ItemWeights(users, items, X.bool(), B)
+    return ItemWeights(users, items, *_pairs(table), B, float(reg))
