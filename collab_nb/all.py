@@ -17,7 +17,7 @@ from collab_nb.interpret import item_bias, factor_map, place_labels, neighbours
 from collab_nb.evaluate import (
     hold_out, seeds_needed, top_k, precision_at_k, recall_at_k, hit_rate_at_k, ndcg_at_k, coverage, popularity_bias,
     pair_mask, evaluate, Scores, popular, bootstrap)
-from collab_nb.ranking import als_step, ImplicitFactors, ials, ItemWeights, ease
+from collab_nb.ranking import als_step, ials, ease
 from collab_nb.recommend import (
     FoldedUser, ImplicitRecommender, ItemRecommender, Recommender, RecommenderError, StarRecommender, has_genre,
     with_title)
@@ -29,6 +29,6 @@ __all__ = [
     'match_score', 'one_hot_lookup', 'DotProduct', 'plain_fit', 'DotProductBias', 'l2_penalty', 'l2_step',
     'decay_step', 'train_one_cycle', 'sweep_wd', 'item_bias', 'factor_map', 'place_labels', 'neighbours',
     'hold_out', 'seeds_needed', 'top_k', 'precision_at_k', 'recall_at_k', 'hit_rate_at_k', 'ndcg_at_k', 'coverage',
-    'popularity_bias', 'pair_mask', 'evaluate', 'Scores', 'popular', 'bootstrap', 'als_step', 'ImplicitFactors',
-    'ials', 'ItemWeights', 'ease', 'FoldedUser', 'ImplicitRecommender', 'ItemRecommender', 'Recommender',
-    'RecommenderError', 'StarRecommender', 'has_genre', 'with_title']
+    'popularity_bias', 'pair_mask', 'evaluate', 'Scores', 'popular', 'bootstrap', 'als_step', 'ials', 'ease',
+    'FoldedUser', 'ImplicitRecommender', 'ItemRecommender', 'Recommender', 'RecommenderError', 'StarRecommender',
+    'has_genre', 'with_title']

@@ -1227,7 +1227,7 @@ class ImplicitRecommender(_Implicit):
         super().__init__(user_factors, item_factors, users, items, None, item_bias, titles, known)
         for name,v in (('alpha', alpha), ('reg', reg)):
             if not 0 < v < math.inf: raise ValueError(f'{name} must be above 0, got {v!r}')
-        if not 0 <= nu < math.inf: raise ValueError(f'nu must be 0 or more, got {nu!r}')
+        if not math.isfinite(nu): raise ValueError(f'nu must be finite, got {nu!r}')
         self.alpha,self.reg,self.nu,self.weighted = float(alpha),float(reg),float(nu),bool(weighted)
         total = self.known.values.sum(dtype=np.float64)
         n,m = len(self.users),len(self.items)
@@ -1247,7 +1247,7 @@ class ItemRecommender(Recommender):
         known=None, # `KnownRatings`: who has what
     ):
         n = known.n_rows if known is not None else 0
-        self.weights = _array(weights)
+        self.weights = np.asarray(weights.detach().cpu().numpy() if hasattr(weights, 'detach') else weights, np.float32)
         super().__init__(range(n) if users is None else users,
                          range(len(self.weights)) if items is None else items, titles, known)
         m = len(self.items)

@@ -29,7 +29,7 @@ def same(a, b, eps=1e-5):
     "Two results of `ials` with the same ids and nearly the same factors"
     assert (a.users, a.items) == (b.users, b.items)
     for name in ('user_factors', 'item_factors'):
-        torch.testing.assert_close(getattr(a, name), getattr(b, name), rtol=eps, atol=eps)
+        np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=eps, atol=eps)
 
 def test_ease_and_ials_find_what_was_planted():
     "Both beat popularity where each user likes one half of the items"
@@ -51,14 +51,14 @@ def test_models_take_text_ids_and_repeats(parts):
         assert set(named.users) == {f'u{u}' for u in plain.users}
         assert a.ndcg.mean() == pytest.approx(b.ndcg.mean(), abs=.02)
     twice = pd.concat([train, train])
-    torch.testing.assert_close(ials(twice, 4).user_factors, ials(train, 4).user_factors)
-    torch.testing.assert_close(ease(twice, 9.).weights, ease(train, 9.).weights)
+    np.testing.assert_allclose(ials(twice, 4).user_factors, ials(train, 4).user_factors, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(ease(twice, 9.).weights, ease(train, 9.).weights, rtol=1e-4, atol=1e-5)
 
 def test_ials_is_the_same_under_a_seed(parts):
     a,b,c = (ials(parts[0], 4, seed=s) for s in (1, 1, 2))
     torch.testing.assert_close(a.item_factors, b.item_factors, rtol=0, atol=0)
     assert not torch.equal(a.item_factors, c.item_factors)
-    torch.testing.assert_close(a.scores(a.users[3:5]), a.user_factors[3:5] @ a.item_factors.T)
+    np.testing.assert_allclose(a.scores(a.users[3:5]), a.user_factors[3:5] @ a.item_factors.T, rtol=1e-4, atol=1e-6)
 
 # Weights
 
@@ -73,7 +73,7 @@ def test_weights_of_repeated_pairs_are_summed(counted):
 def test_alpha_times_weight_is_what_counts(counted):
     a = ials(counted, 8, alpha=3., weight='count')
     same(a, ials(counted.assign(count=3*counted['count']), 8, weight='count'))
-    assert (a.user_factors-ials(counted, 8, alpha=3.).user_factors).abs().max() > .01
+    assert np.abs(a.user_factors-ials(counted, 8, alpha=3.).user_factors).max() > .01
 
 @pytest.mark.parametrize('dtype', ['int8', 'float64', 'Int64', 'Float32', 'object'])
 def test_weights_of_any_numeric_dtype(counted, dtype):
@@ -92,18 +92,19 @@ def test_weights_of_rows_are_kept(counted):
     "What it takes to regularize the row of a new user as `ials` would"
     rec = ials(counted, 8, reg=3., alpha=2., nu=.5, weight='count')
     users,items = (2*counted.groupby(c)['count'].sum() for c in ('user', 'movie'))
-    assert rec.mean_user_weight == pytest.approx(users.mean()+len(rec.items))
-    assert rec.mean_item_weight == pytest.approx(items.mean()+len(rec.users))
+    assert rec.row_weights[0] == pytest.approx(users.mean()+len(rec.items))
+    assert rec.row_weights[1] == pytest.approx(items.mean()+len(rec.users))
     assert (rec.alpha, rec.reg, rec.nu) == (2., 3., .5)
-    u,i = np.array(rec.users)[rec.pair_users],np.array(rec.items)[rec.pair_items]
-    pd.testing.assert_frame_equal(pd.DataFrame({'user': u, 'movie': i, 'count': rec.pair_weights.astype(int)}),
+    u = np.array(rec.users)[np.repeat(range(len(rec.users)), np.diff(rec.known.starts))]
+    i = np.array(rec.items)[rec.known.items]
+    pd.testing.assert_frame_equal(pd.DataFrame({'user': u, 'movie': i, 'count': rec.known.values.astype(int)}),
                                   counted.sort_values(['user', 'movie'], ignore_index=True))
-    assert rec.pair_weights.dtype == np.float32
+    assert rec.known.values.dtype == np.float32
     # the items are solved for last: with their regularization they solve the normal equations
-    P,Q = rec.user_factors.double(),rec.item_factors.double()
+    P,Q = torch.tensor(rec.user_factors).double(),torch.tensor(rec.item_factors).double()
     for i,rows in counted.groupby('movie'):
         own,w = P[rows.user.to_numpy()],torch.tensor(2.*rows['count'].to_numpy())
-        lam = 3*((w.sum()+len(rec.users))/rec.mean_item_weight)**.5
+        lam = 3*((w.sum()+len(rec.users))/rec.row_weights[1])**.5
         A = P.T @ P + lam*torch.eye(8) + own.T @ (w[:,None]*own)
         torch.testing.assert_close(A @ Q[rec.items.index(i)], own.T @ (1+w), rtol=1e-4, atol=1e-4)
 
@@ -150,7 +151,7 @@ def test_more_factors_than_items_or_users():
     "The shared sum has no full rank, and every row is short"
     t = pd.DataFrame({'user': [1, 1, 2, 3], 'movie': [10, 20, 10, 30]})
     rec = ials(t, 64, reg=.5)
-    assert rec.scores([1, 2, 3]).isfinite().all() and rec.scores([3])[0].argmax() == 2
+    assert np.isfinite(rec.scores([1, 2, 3])).all() and rec.scores([3])[0].argmax() == 2
 
 # Sparse matrices
 
@@ -161,7 +162,7 @@ def test_a_sparse_matrix_is_a_frame(counted, kind):
     same(ials(X, 8), ials(counted, 8), eps=0)
     same(ials(X, 8, weight='data'), ials(counted, 8, weight='count'), eps=0)
     a,b = ease(X, 5.),ease(counted, 5.)
-    assert torch.equal(a.weights, b.weights) and torch.equal(a.scores([3, 0]), b.scores([3, 0]))
+    assert np.array_equal(a.weights, b.weights) and np.array_equal(a.scores([3, 0]), b.scores([3, 0]))
     assert a.users == b.users and all(type(u) is int for u in a.users)
     assert (X != before).nnz == 0 and X.dtype == before.dtype
 
@@ -170,7 +171,7 @@ def test_stored_zeros_are_blanks_and_repeats_are_summed():
     X,Y = sparse.coo_array(cells, shape=(4, 3)),sparse.csr_array([[1., 0, 0], [0, 2, 0], [4, 0, 0], [0, 0, 0]])
     for weight in (None, 'data'): same(ials(X, 2, weight=weight), ials(Y, 2, weight=weight), eps=0)
     a,b = ease(X, 5.),ease(Y, 5.)
-    assert torch.equal(a.weights, b.weights) and (a.pair_items == b.pair_items).all()
+    assert np.array_equal(a.weights, b.weights) and (a.known.items == b.known.items).all()
     # a user and an item without ratings keep their rows
     rec = ials(Y, 2)
     assert rec.users == [0, 1, 2, 3] and rec.items == [0, 1, 2]
@@ -197,10 +198,10 @@ def test_ease_is_the_dense_formula(parts):
     X = pair_mask(train, rec.users, rec.items).float()
     P = torch.linalg.inv((X.T @ X + 9*torch.eye(X.shape[1])).double())
     B = (P / -P.diagonal()).fill_diagonal_(0).float()
-    torch.testing.assert_close(rec.weights, B, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(rec.scores(rec.users), X @ B, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(rec.weights, B, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(rec.scores(rec.users), X @ B, rtol=1e-4, atol=1e-4)
     u,i = X.numpy().nonzero()
-    assert (rec.pair_users == u).all() and (rec.pair_items == i).all() and rec.reg == 9
+    assert (np.repeat(range(len(rec.users)), np.diff(rec.known.starts)) == u).all() and (rec.known.items == i).all()
 
 # Results and settings
 
@@ -209,9 +210,9 @@ def test_ease_is_the_dense_formula(parts):
 def test_results_after_pickling_and_numpy_settings(parts, fit):
     rec = fit(parts[0])
     asked = rec.users[5:8]
-    assert rec.scores(asked).dtype == torch.float32 and type(rec.reg) is float
-    assert torch.equal(rec.scores(asked), pickle.loads(pickle.dumps(rec)).scores(asked))
-    assert torch.equal(rec.scores(np.array(asked)), rec.scores(asked)) and rec.scores([]).shape == (0, len(rec.items))
+    assert rec.scores(asked).dtype == np.float32
+    assert np.array_equal(rec.scores(asked), pickle.loads(pickle.dumps(rec)).scores(asked))
+    assert np.array_equal(rec.scores(np.array(asked)), rec.scores(asked)) and rec.scores([]).shape == (0, len(rec.items))
 
 @pytest.mark.parametrize('fit, words', [
     (lambda t: ials(t, reg=0), 'reg must be above 0 and finite, got 0'),

@@ -384,7 +384,7 @@ def test_an_exported_learner_is_refused(tmp_path):
 def test_implicit_kinds_are_checked():
     assert isinstance(ImplicitRecommender(np.eye(2), np.eye(2)), Recommender)
     for kwargs,why in ((dict(alpha=0), 'alpha must be above 0'), (dict(reg=-1), 'reg must be above 0'),
-                       (dict(nu=-1), 'nu must be 0 or more')):
+                       (dict(nu=np.inf), 'nu must be finite')):
         with pytest.raises(ValueError, match=why): ImplicitRecommender(np.eye(2), np.eye(2), **kwargs)
     with pytest.raises(ValueError, match='same number of factors, got 2 and 3'):
         Recommender.from_factors(np.eye(2), np.eye(3))

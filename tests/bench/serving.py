@@ -29,7 +29,8 @@ ROWS = {
     'update of one rating, 100k users': ('many', '162 ms', '5 ms'),
     'evaluate all, 20,000 x 30,000': ('wide', '42 s, 3.9 GB', '8 s, .6 GB'),
     'recommend_all, 20,000 x 30,000': ('wide', '13 s, 1.1 GB', '6 s, .6 GB'),
-    'ten best of 87,585 items': ('catalog', '', '3 ms'), 'ials, one iteration on 1M pairs': ('pairs', '2.95 s', '1.5 s'),
+    'ten best of 87,585 items': ('catalog', '', '3 ms'),
+    'ials, one iteration on 1M pairs': ('pairs', '2.95 s', '1.5 s'),
     'load and list in a new process': ('1M', '4.3 s, 380 MB', '1.0 s, 150 MB')}
 
 def planted(shape, folder):
