@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 # %% ../nbs/01_baselines.ipynb #01-003
-from .columns import as_ratings,column,sorted_ids
+from .columns import as_frame,as_ratings,column,sorted_ids
 from .splits import random_split
 
 # %% ../nbs/01_baselines.ipynb #01-007
@@ -40,6 +40,7 @@ class Means:
         item:str='movie', # Column of item ids
         rating:str='rating', # Column of ratings
     ):
+        ratings = as_frame(ratings)
         cols = {'user': column(ratings, user, 'user'), 'item': column(ratings, item, 'item')}
         if not len(ratings): raise ValueError('the frame of ratings is empty')
         by = (by,) if isinstance(by, str) else tuple(by)
@@ -76,6 +77,7 @@ def tune_damping(
     **kwargs, # `by`, `user`, `item`, `rating` of `Means`
 )->float: # The best of them for `Means`
     "The damping with the lowest error on held-out rows of the training part; no row outside `train` is looked at"
+    train = as_frame(train)
     fit,tune = (train.iloc[s] for s in random_split(train, valid_pct=0.1, seed=0))
     users,items,stars = (tune[kwargs.get(k, default)] for k,default in (('user', 'user'), ('item', 'movie'), ('rating', 'rating')))
     errors = [mse(Means(fit, damping=d, **kwargs).predict(users, items), stars) for d in dampings]

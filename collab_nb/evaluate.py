@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 
 # %% ../nbs/08_evaluate.ipynb #08-005
-from .columns import as_ratings,column,positions,sorted_ids
+from .columns import as_frame,as_ratings,column,matching_ids,plain,positions,sorted_ids,whole_number
 from .splits import by_time
 
 # %% ../nbs/08_evaluate.ipynb #08-012
 def hold_out(
-    ratings:pd.DataFrame, # A row for each rating
+    ratings:pd.DataFrame, # A row for each rating; polars and Arrow tables are fine, too
     n:int=10, # Ratings of each user that are held out
     at_least:int|None=None, # Users with fewer ratings than this keep them all in training; default: 2n
     timestamp:str|None=None, # Column of times: the last n by time are held out; None: n at random
@@ -29,10 +29,13 @@ def hold_out(
     user:str='user', # Column of user ids
 )->tuple: # Row positions (train, valid): int64 arrays, sorted, disjoint, complete
     """n ratings of each user held out. Of rows with the same time the earlier row counts as earlier. Raises a `ValueError` for a missing
-    column, a missing time, and where no user has `at_least` ratings"""
-    who,at_least = column(ratings, user, 'user'),2*n if at_least is None else at_least
-    if not 0 < n < at_least: raise ValueError(f'n is {n} and at_least {at_least}; right is 0 < n < at_least, so that something is left to train on')
-    if timestamp is None: order = np.random.default_rng(seed).permutation(len(ratings))
+    column, a missing time, times that are text, and where no user has `at_least` ratings"""
+    ratings = as_frame(ratings)
+    who = column(ratings, user, 'user')
+    n = whole_number('n', n)
+    at_least = 2*n if at_least is None else whole_number('at_least', at_least)
+    if n >= at_least: raise ValueError(f'n must be less than at_least, so that something is left to train on, got {n} and {at_least}')
+    if timestamp is None: order = np.random.default_rng(whole_number('seed', seed, least=0)).permutation(len(ratings))
     else: order = by_time(ratings, timestamp)
     rows = who.reset_index(drop=True).iloc[order].groupby(who.to_numpy()[order])
     valid = np.sort(order[(rows.cumcount(ascending=False) < n) & (rows.transform('size') >= at_least)])
@@ -53,26 +56,46 @@ def seeds_needed(
     return max(2, ceil((z_alpha+z_power)**2 * (spread/gain)**2 + z_alpha**2/2))
 
 # %% ../nbs/08_evaluate.ipynb #08-054
+def _lots(users, n_items, seed):
+    "Large odd numbers, (n_users,) and (n_items,): their products overflow, and decide ties"
+    who = pd.util.hash_array(pd.Index(users).to_numpy()).view('int64') | 1
+    lot = torch.randint(-2**63, 2**63-1, (n_items,), generator=torch.Generator().manual_seed(seed)) | 1
+    return torch.from_numpy(who),lot
+
+def _tensor(scores):
+    "An array as a tensor, without a copy if it can be written to"
+    return scores.detach() if torch.is_tensor(scores) else torch.from_numpy(np.require(scores, requirements='CW'))
+
 def top_k(
-    scores, # (n_users, n_items), higher is better; -inf for an item that must not be shown
+    scores, # (n_users, n_items) array or tensor, higher is better; -inf for an item that must not be shown
     k:int=10, # Length of the lists
     without=None, # (n_users, n_items) bool: items that are left out of a user's list
     seed:int=0, # Draws the order in which equal scores are taken
+    users=None, # (n_users,) ids: each user's order depends on the seed and their id; default: 0, 1, 2, ...
 )->torch.Tensor: # (n_users, k) positions of items, best first; -1 where there are no more items
-    "The k best items of each user; ties are broken by lot, so that the order of the catalogue helps nobody. Raises a `ValueError` for k < 1, and for scores that are NaN"
-    if k < 1: raise ValueError(f'k is {k}; right is 1 or more')
-    scores = torch.as_tensor(scores)
-    if scores.isnan().any(): raise ValueError(f'{scores.isnan().any(dim=1).sum()} users have scores that are NaN')
-    if without is not None: scores = scores.masked_fill(without, -torch.inf)
-    n = min(k, scores.shape[1])
-    lot = torch.randperm(scores.shape[1], generator=torch.Generator().manual_seed(seed)).to(scores.device)
-    scores = scores[:,lot]                                                    # equal scores now stand in random order
-    least = scores.topk(n, dim=1).values[:,-1:]                               # (n_users, 1): the score that is just good enough
-    above,level = scores > least,scores == least
-    room = n - above.sum(dim=1, keepdim=True)
-    pos = (above | (level & (level.cumsum(dim=1) <= room))).nonzero()[:,1].view(-1, n)     # (n_users, n), not yet in order
-    pos = pos.gather(1, scores.gather(1, pos).argsort(dim=1, descending=True, stable=True))
-    top = lot[pos].masked_fill(scores.gather(1, pos) == -torch.inf, -1)
+    """The k best items of each user. Ties are broken at random, in another order for each user. A list depends on the user's scores, their id and
+    the seed, and not on the other rows. Raises a `ValueError` for k < 1, and for scores that are NaN"""
+    k,seed = whole_number('k', k),whole_number('seed', seed, least=0)
+    scores = _tensor(scores)
+    if not scores.is_floating_point(): scores = scores.double()
+    if scores.isnan().any(): raise ValueError(f'scores must be numbers, got NaN for {scores.isnan().any(dim=1).sum()} users')
+    if without is not None: scores = scores.masked_fill(torch.as_tensor(without, device=scores.device), -torch.inf)
+    n_users,n_items = scores.shape
+    n = min(k, n_items)
+    who,lot = (v.to(scores.device) for v in _lots(range(n_users) if users is None else users, n_items, seed))
+    best,top = scores.topk(min(n+1, n_items), dim=1)           # one more than asked for: is it as good as the last?
+    least = best[:,n-1:n]                                      # (n_users, 1): the score that is just good enough
+    tied = ((best[:,n:] == least) & (least > -torch.inf)).any(dim=1).nonzero()[:,0]
+    best,top = best[:,:n],top[:,:n]
+    if len(tied):                                              # the last places go to some of those that are level
+        level = scores[tied] == least[tied]
+        drawn = (who[tied,None]*lot).masked_fill_(~level, -2**63).topk(n, dim=1).indices
+        above = best[tied] > least[tied]
+        place = torch.arange(n, device=scores.device) - above.sum(dim=1, keepdim=True)
+        top[tied] = top[tied].where(above, drawn.gather(1, place.clamp(min=0)))
+    order = (who[:,None]*lot[top]).argsort(dim=1, descending=True)           # by lot, and then by score
+    order = order.gather(1, best.gather(1, order).argsort(dim=1, descending=True, stable=True))
+    top = top.gather(1, order).masked_fill(best == -torch.inf, -1)
     return F.pad(top, (0, k-n), value=-1)
 
 # %% ../nbs/08_evaluate.ipynb #08-058
@@ -122,50 +145,91 @@ def popularity_bias(
     return counts[top[top >= 0]].float().mean().item()
 
 # %% ../nbs/08_evaluate.ipynb #08-067
+def _codes(ratings, users, items, user, item):
+    "Row and column of each rating in a table of users x items; -1 for other users and items"
+    return [pd.Index(known).get_indexer(ratings[c]) for c,known in ((user, users), (item, items))]
+
+def _pairs(row, col, n_items):
+    "Distinct pairs as sorted numbers, row*n_items + column: a sparse table, in 8 bytes for each pair"
+    inside = (row >= 0) & (col >= 0)
+    pairs = np.sort(row[inside]*n_items + col[inside])
+    return pairs[np.diff(pairs, prepend=-1) > 0]     # as np.unique does, but faster
+
+def _mask(pairs, n_items, rows):
+    "The rows of `rows`, a range, as a bool table"
+    first,last = np.searchsorted(pairs, [rows.start*n_items, rows.stop*n_items])
+    marks = torch.zeros(len(rows), n_items, dtype=bool)
+    marks.view(-1)[torch.from_numpy(pairs[first:last] - rows.start*n_items)] = True
+    return marks
+
 def pair_mask(
-    ratings:pd.DataFrame, # A row for each rating
+    ratings:pd.DataFrame, # A row for each rating; polars and Arrow tables are fine, too
     users:list, # User ids, in the order of the mask's rows
     items:list, # Item ids, in the order of its columns
     user:str='user', # Column of user ids
     item:str='movie', # Column of item ids
 )->torch.Tensor: # (n_users, n_items) bool
-    "Who has a row for what; rows of other users and items are left aside"
-    u,i = (pd.Index(known).get_indexer(ratings[c]) for c,known in ((user, users), (item, items)))     # -1 for those aside
-    marks = torch.zeros(len(users), len(items), dtype=bool)
-    marks[u[(u >= 0) & (i >= 0)], i[(u >= 0) & (i >= 0)]] = True
-    return marks
+    """Who has a row for what; rows of other users and items are left aside. Raises a `ValueError` for a missing column, and for ids of another
+    type than `users` and `items`"""
+    ratings = as_frame(ratings)
+    matching_ids(column(ratings, user, 'user'), users, 'user')
+    matching_ids(column(ratings, item, 'item'), items, 'item')
+    return _mask(_pairs(*_codes(ratings, users, items, user, item), len(items)), len(items), range(len(users)))
+
+# %% ../nbs/08_evaluate.ipynb #08-067b
+_BLOCK = 4_000_000     # scores that are looked at together: 16 MB, and a few times that while they are sorted
 
 def evaluate(
-    rec, # Anything with `users`, `items` (lists of ids) and `scores(users)` -> (len(users), n_items)
-    test:pd.DataFrame, # Held-out rows
+    rec, # Anything with `users`, `items` (lists of ids) and `scores(users)` -> (len(users), n_items), an array or a tensor
+    test:pd.DataFrame, # Held-out rows; polars and Arrow tables are fine, too
     train:pd.DataFrame|None=None, # Rows that the model was trained on: left out of the lists, and counted for `popularity`
     k:int=10, # Length of the lists
     at_least:float|None=None, # Only held-out rows with this rating or more are relevant; None: all of them
     user:str='user', # Column of user ids
     item:str='movie', # Column of item ids
     rating:str='rating', # Column of ratings
-    bs:int=4096, # Users scored at once
+    bs:int|None=None, # Users scored at once; default: as many as make about four million scores
+    seed:int=0, # Draws the order in which a user gets items with equal scores
 )->pd.DataFrame: # A row for each user of `test`: `precision`, `recall`, `ndcg`, `hit_rate` at k; in `.attrs`: `k`, `coverage`, `popularity`
     """Rank all the items for each user of `test` and compare with the held-out ones, never with a sample (Krichene and Rendle, 2020). Held-out items
-    that the model does not know count as relevant, and are missed. A user without a relevant item has NaN. Raises a `ValueError` for a
-    missing column, an empty `test`, a user whom the model does not know (leave such users out, and say so), and scores of another shape than (users, items)"""
-    users,items = sorted_ids(column(test, user, 'user')),list(rec.items)
+    that the model does not know count as relevant, and are missed. A user without a relevant item has NaN. Neither `bs` nor the other users change a user's list.
+    Raises a `ValueError` for a missing column, an empty `test`, ids of another type than the model's, a user whom the model does not know (leave such users out,
+    and say so), held-out pairs that are also in `train` (no list can have them), and scores of another shape than (users, items)"""
+    test,items,k = as_frame(test, 'test'),[plain(i) for i in rec.items],whole_number('k', k)
     if not len(test): raise ValueError('there are no held-out rows')
+    if len(set(items)) < len(items): raise ValueError("the model's items must differ, got one more than once")
+    users,wanted = (matching_ids(column(test, c, what), known, what) for c,known,what in ((user, rec.users, 'user'), (item, items, 'item')))
     positions(users, rec.users, 'user')
-    relevant = test if at_least is None else test[as_ratings(column(test, rating, 'rating')) >= at_least]
-    relevant = relevant[[user, column(test, item, 'item').name]].drop_duplicates()
-    counts = torch.zeros(len(items)) if train is None else torch.from_numpy(column(train, item, 'item').value_counts().reindex(items, fill_value=0).to_numpy(copy=True))
-    n_relevant = torch.from_numpy(relevant[user].value_counts().reindex(users, fill_value=0).to_numpy(copy=True))
+    bs = max(1, _BLOCK//len(items)) if bs is None else whole_number('bs', bs)
+    every = items + sorted(set(wanted)-set(items))             # those that the model does not know come last
+    row,col = _codes(test, users, every, user, item)
+    held,seen,counts = _pairs(row, col, len(every)),np.empty(0, dtype=np.int64),np.zeros(len(every))
+    if train is not None:
+        train = as_frame(train, 'train')
+        for c,known,what in ((user, rec.users, 'user'), (item, items, 'item')): matching_ids(column(train, c, what), known, what)
+        rows,cols = _codes(train, users, every, user, item)
+        seen,counts = _pairs(rows, cols, len(every)),np.bincount(cols[cols >= 0], minlength=len(every))
+    both = np.intersect1d(held, seen, assume_unique=True)
+    if len(both):
+        u,i = divmod(int(both[0]), len(every))
+        raise ValueError(f'held-out pairs must not be in train, got {len(both):,} that are, the first ({users[u]!r}, {every[i]!r}); '
+                         f'a list leaves out what is in train. Drop repeated pairs before you split: drop_duplicates([{user!r}, {item!r}])')
+    if at_least is not None:
+        good = as_ratings(column(test, rating, 'rating')) >= at_least
+        held = _pairs(row[good], col[good], len(every))
     hits,tops = [],[]
-    for part in (users[i:i+bs] for i in range(0, len(users), bs)):
-        scores = torch.as_tensor(rec.scores(part))
-        if scores.shape != (len(part), len(items)): raise ValueError(f'scores have shape {tuple(scores.shape)}; right is {(len(part), len(items))}')
-        tops.append(top_k(scores, k, None if train is None else pair_mask(train, part, items, user, item)))
-        hits.append(pair_mask(relevant, part, items, user, item).gather(1, tops[-1].clamp(min=0)) & (tops[-1] >= 0))
+    for start in range(0, len(users), bs):
+        block = range(start, min(start+bs, len(users)))
+        part = users[block.start:block.stop]
+        scores = _tensor(rec.scores(part))
+        if tuple(scores.shape) != (len(part), len(items)): raise ValueError(f'scores must have the shape {(len(part), len(items))}, got {tuple(scores.shape)}')
+        tops.append(top_k(scores, k, _mask(seen, len(every), block)[:,:len(items)], seed, part).cpu())
+        hits.append(_mask(held, len(every), block).gather(1, tops[-1].clamp(min=0)) & (tops[-1] >= 0))
     hits,tops = torch.cat(hits),torch.cat(tops)
+    n_relevant = torch.from_numpy(np.bincount(held//len(every), minlength=len(users)))
     found = {'precision': precision_at_k, 'recall': recall_at_k, 'ndcg': ndcg_at_k, 'hit_rate': hit_rate_at_k}
     res = pd.DataFrame({name: metric(hits, n_relevant).numpy() for name,metric in found.items()}, index=pd.Index(users, name=user))
-    res.attrs.update(k=k, coverage=coverage(tops, len(items)), popularity=popularity_bias(tops, counts))
+    res.attrs.update(k=k, coverage=coverage(tops, len(items)), popularity=popularity_bias(tops, torch.from_numpy(counts)))
     return res
 
 # %% ../nbs/08_evaluate.ipynb #08-069
@@ -177,20 +241,23 @@ class Scores:
         table, # (n_users, n_items) scores
     ):
         self.users,self.items,self.table = list(users),list(items),torch.as_tensor(table, dtype=torch.float32)
-        if self.table.shape != (len(self.users), len(self.items)): raise ValueError(f'the table is {tuple(self.table.shape)}; right is {(len(self.users), len(self.items))}')
+        shape = len(self.users),len(self.items)
+        if self.table.shape != shape: raise ValueError(f'the table must have the shape {shape}, got {tuple(self.table.shape)}')
+        self._rows = {u: r for r,u in enumerate(self.users)}
 
     def scores(self,
         users, # User ids
     )->torch.Tensor: # (len(users), n_items)
         "Rows of the table. Raises a `ValueError` for an unknown user"
-        return self.table[positions(users, self.users, 'user')]
+        return self.table[positions(users, self._rows, 'user')]
 
 def popular(
-    train:pd.DataFrame, # Training ratings, a row each
+    train:pd.DataFrame, # Training ratings, a row each; polars and Arrow tables are fine, too
     user:str='user', # Column of user ids
     item:str='movie', # Column of item ids
 )->Scores: # The same scores for everybody
-    "Items by the number of their ratings: what every ranking has to beat"
+    "Items by the number of their ratings: what every ranking has to beat. The table of scores is one row that all users share"
+    train = as_frame(train, 'train')
     users,items = (sorted_ids(column(train, c, what)) for c,what in ((user, 'user'), (item, 'item')))
     counts = torch.from_numpy(train[item].value_counts().reindex(items).to_numpy(dtype='float32', copy=True))
     return Scores(users, items, counts.expand(len(users), -1))

@@ -14,7 +14,7 @@ from fastai.collab import CollabDataLoaders,TabularCollab
 from fastai.tabular.all import (Callback,Categorify,CategoryMap,GatherPredsCallback,TabDataLoader,TransformBlock,
                                 default_device,dispatch,display_df)
 
-from .columns import as_ratings,column,plain,sorted_ids,whole_number
+from .columns import as_frame,as_ratings,column,plain,sorted_ids,whole_number
 from .splits import check_splits,random_split
 
 # %% ../nbs/lib/loader.ipynb #loader-012
@@ -111,8 +111,9 @@ class RatingDataLoaders(CollabDataLoaders):
     def y_range(self)->tuple: return self.train_ds.y_range
 
     def codes(self, df):
-        """The (user, item) codes of the rows of `df`, plus a session's code if the loaders have sessions (0, `#na#`,
+        """The (user, item) codes of the rows of a table, plus a session's code if the loaders have sessions (0, `#na#`,
         if it's unknown). Raises a `ValueError` that names the first unknown user or item"""
+        df = as_frame(df)
         res = {}
         for name,what in ((self.user, 'user'), (self.item, 'item')):
             col = column(df, name, what)
@@ -132,12 +133,13 @@ class RatingDataLoaders(CollabDataLoaders):
     def test_dl(self, test_items, bs=None, **kwargs):
         """A loader over the rows of the frame `test_items`, in order; it has targets if the frame has ratings.
         Raises a `ValueError` for an id that the loaders don't know"""
-        if isinstance(test_items, list): test_items = pd.DataFrame(test_items)
+        test_items = pd.DataFrame(test_items) if isinstance(test_items, list) else as_frame(test_items)
         df = self.codes(test_items)
         rating = self.train_ds.y_names[0]
         if rating in test_items.columns: df[rating] = as_ratings(test_items[rating])
         kwargs = {k:v for k,v in kwargs.items() if k in ('drop_last', 'device')}
-        return self.valid.new(self.train_ds.new(df), bs=bs or self.valid.bs, **kwargs)
+        bs = self.valid.bs if bs is None else whole_number('bs', bs)
+        return self.valid.new(self.train_ds.new(df), bs=bs, **kwargs)
 
 # %% ../nbs/lib/loader.ipynb #loader-018
 def _range(stars, margin=1/8):
@@ -162,7 +164,7 @@ def _report(pairs, table, splits, user, item):
 
 # %% ../nbs/lib/loader.ipynb #loader-019
 def rating_dls(
-    ratings:pd.DataFrame, # A row for each rating
+    ratings:pd.DataFrame, # A row for each rating; polars and Arrow tables are fine, too
     splits:tuple|None=None, # Row positions (train, valid), as `random_split` gives them; default: its own
     bs:int=64, # Ratings in a batch
     user:str='user', # Column of user ids, int or str
@@ -178,16 +180,18 @@ def rating_dls(
     training rating once per epoch. Raises a `ValueError` for a missing column, an empty frame, a NaN, a rating that
     isn't a number, an id that's neither int nor str, and splits that overlap or reach outside. Keeps repeated (user,
     item) pairs, and prints how many rows they have"""
+    ratings = as_frame(ratings)
     cols = {c: column(ratings, c, what) for c,what in ((user, 'user'), (item, 'item'), (rating, 'rating'))}
     if session is not None: column(ratings, session, 'session')
     if not len(ratings): raise ValueError('the frame of ratings is empty')
-    whole_number('bs', bs)
+    bs = whole_number('bs', bs)
+    val_bs = bs if val_bs is None else whole_number('val_bs', val_bs)
     if len(cols) < 3: raise ValueError(f'user, item and rating must be three columns, got {[user, item, rating]}')
     if session in cols: raise ValueError(f'session must be a column of its own, got {session!r}')
     names = [user, item] if session is None else [user, item, session]
     ids = {name: sorted_ids(ratings[name]) for name in names}
     stars = as_ratings(cols[rating])
-    splits = check_splits(random_split(ratings) if splits is None else splits, len(ratings))
+    splits = check_splits(random_split(ratings) if splits is None else splits, len(ratings), ratings.index)
     cats = Categorify()
     cats.classes = {name: CategoryMap(ids[name], sort=False, add_na=True) for name in names}
     codes = {name: pd.Categorical(ratings[name], categories=ids[name]).codes.astype('int64')+1 for name in names}
@@ -201,7 +205,7 @@ def rating_dls(
     device = device or default_device()
     valid = train.new(table.iloc[splits[1]])
     return RatingDataLoaders(RatingDL(train, bs=bs, shuffle=True, device=device),
-                             RatingDL(valid, bs=val_bs or bs, device=device), path=path, device=device)
+                             RatingDL(valid, bs=val_bs, device=device), path=path, device=device)
 
 # %% ../nbs/lib/loader.ipynb #loader-023
 class RatingCheck(Callback):

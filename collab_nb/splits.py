@@ -12,21 +12,32 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .columns import column,no_missing,whole_number
+from .columns import as_frame,column,time_values,whole_number
 
 # %% ../nbs/lib/splits.ipynb #splits-006
+def _no_labels(name, s, index=None):
+    "Refuse the labels of a pandas table as positions, unless labels and positions are the same in that table"
+    if not isinstance(s, (pd.Index, pd.Series)): return
+    if index is not None and index.equals(pd.RangeIndex(len(index))): return
+    why = "those aren't positions" if index is not None else 'it may hold labels instead'
+    raise ValueError(f'the {name} split must be an array of row positions, got a pandas {type(s).__name__}, and {why}; '
+                     'table.index.get_indexer(labels) turns labels into positions, np.asarray(positions) keeps yours')
+
 def check_splits(
     splits, # A pair of row positions: (train, valid)
     n:int, # Number of rows
+    index:pd.Index|None=None, # The table's index: where it's 0, 1, 2, ..., labels are positions and are fine, too
 )->tuple: # The pair as int64 arrays
     """`splits` as two int64 arrays. Raises a `ValueError` unless they're two lists of positions that stay within the
-    table and share no row, with at least one row to train on"""
+    table and share no row, with at least one row to train on; and for a pandas `Index` or `Series`, whose labels are
+    easily taken for positions"""
     try: train,valid = splits
     except (TypeError, ValueError):
         raise ValueError('splits must be a pair of arrays of row positions, (train, valid), '
                          f'got {short(splits)}') from None
     res = []
     for name,s in (('train', train), ('valid', valid)):
+        _no_labels(name, s, index)
         s = np.asarray(s)
         if s.size == 0: s = s.astype(np.int64)
         if s.ndim != 1 or not np.issubdtype(s.dtype, np.integer):
@@ -48,27 +59,32 @@ def check_share(
     "Raise a `ValueError` unless 0 < valid_pct < 1"
     if not 0 < valid_pct < 1: raise ValueError(f'valid_pct must be between 0 and 1, got {valid_pct}')
 
+def _length(ratings): return len(ratings if hasattr(ratings, '__len__') else as_frame(ratings))
+
 def random_split(
-    ratings, # Anything that has a length
+    ratings, # A table, or anything else that has a length
     valid_pct:float=0.2, # Share of the rows to hold out
     seed:int=42, # The same seed gives the same rows
 )->tuple: # Row positions (train, valid): int64 arrays, sorted, disjoint, complete
     "A random split. Raises a `ValueError` unless 0 < valid_pct < 1"
     check_share(valid_pct)
-    order = torch.randperm(len(ratings), generator=torch.Generator().manual_seed(seed)).numpy()
-    cut = int(valid_pct*len(ratings))
+    n = _length(ratings)
+    generator = torch.Generator().manual_seed(whole_number('seed', seed, least=0))
+    order = torch.randperm(n, generator=generator).numpy()
+    cut = int(valid_pct*n)
     return np.sort(order[cut:]),np.sort(order[:cut])
 
 # %% ../nbs/lib/splits.ipynb #splits-012
 def fold_split(
-    ratings, # Rows in the order of `u.data`, as `read_ratings` gives them
+    ratings, # Rows in the order of `u.data`, as `read_ratings` gives them: a table, or anything else that has a length
     k:int=1, # Which fold to hold out: 1 to 5
     n_folds:int=5, # Number of folds
 )->tuple: # Row positions (train, valid): int64 arrays, sorted, disjoint, complete
     """Fold k of MovieLens-100k's u1 to u5: `u.data` cut into five runs in file order, which gives the published files.
     Raises a `ValueError` for a k outside 1 to `n_folds`, and for rows that are visibly not in file order"""
-    n = len(ratings)
-    whole_number('k', k)
+    n = _length(ratings)
+    k = whole_number('k', k)
+    n_folds = whole_number('n_folds', n_folds)
     if k > n_folds: raise ValueError(f'fold k must be 1 to {n_folds}, got {k}')
     if isinstance(ratings, pd.DataFrame) and not ratings.index.equals(pd.RangeIndex(n)):
         raise ValueError('the rows must be in file order, with the index 0, 1, 2, ..., '
@@ -79,22 +95,22 @@ def fold_split(
 
 # %% ../nbs/lib/splits.ipynb #splits-015
 def by_time(
-    ratings:pd.DataFrame, # A row for each rating
-    timestamp:str='timestamp', # Column of times, of any kind that sorts
+    ratings:pd.DataFrame, # A row for each rating; polars and Arrow tables are fine, too
+    timestamp:str='timestamp', # Column of times: numbers or dates
 )->np.ndarray: # (len(ratings),) int64 row positions, earliest first
-    "The rows by time; those with the same time keep their order. Raises a `ValueError` for a missing column or time"
-    times = column(ratings, timestamp, 'timestamp')
-    no_missing(times)
-    return np.argsort(times.to_numpy(), kind='stable')
+    """The rows by time; those with the same time keep their order. Raises a `ValueError` for a missing column or time,
+    and for times that are text"""
+    times = time_values(column(as_frame(ratings), timestamp, 'timestamp'))
+    return np.argsort(times, kind='stable')
 
 def time_split(
-    ratings:pd.DataFrame, # A row for each rating
+    ratings:pd.DataFrame, # A row for each rating; polars and Arrow tables are fine, too
     valid_pct:float=0.2, # Share of the rows to hold out: the latest ones
-    timestamp:str='timestamp', # Column of times, of any kind that sorts
+    timestamp:str='timestamp', # Column of times: numbers or dates
 )->tuple: # Row positions (train, valid): int64 arrays, sorted, disjoint, complete
     """Hold out the latest ratings: no training row is later than any validation row. When several rows have the same
-    time, those further up in the table count as earlier. Raises a `ValueError` unless 0 < valid_pct < 1, and for a
-    missing column or time"""
+    time, those further up in the table count as earlier. Raises a `ValueError` unless 0 < valid_pct < 1, for a missing
+    column or time, and for times that are text"""
     check_share(valid_pct)
     order = by_time(ratings, timestamp)
     cut = len(order) - int(valid_pct*len(order))
@@ -108,6 +124,9 @@ def tuning_split(
 )->tuple: # Row positions (train, valid): int64 arrays, sorted, disjoint; together the training rows of the first split
     """The training rows of the first split cut in two, to choose settings on `valid`: rows that none of `splits` holds
     out. Raises a `ValueError` when there are fewer than `n` of these"""
+    n = whole_number('n', n, least=0)
+    for pair in splits:
+        for name,s in zip(('train', 'valid'), pair, strict=True): _no_labels(name, s)
     train = splits[0][0]
     free = np.setdiff1d(train, np.concatenate([valid for _,valid in splits]))
     if not 0 < n <= len(free):
@@ -123,6 +142,8 @@ def inner_split(
 )->tuple: # Row positions (train, valid): int64 arrays, sorted, disjoint; together the fold's training rows
     """A fold's own training rows cut in two, so that you can choose everything without a look at its test rows.
     Raises a `ValueError` unless 0 < n < the number of training rows"""
+    n = whole_number('n', n, least=0)
+    _no_labels('train', splits[0])
     train = np.asarray(splits[0])
     if not 0 < n < len(train): raise ValueError(f'n must be 1 to {len(train)-1:,}, got {n:,}')
     order = np.random.RandomState(seed).permutation(len(train))

@@ -51,6 +51,18 @@ def ratings(path):
     from collab_nb.data import read_ratings
     return read_ratings(path)
 
+# Tables that aren't pandas'
+
+def polars_frame(df): return pytest.importorskip('polars').from_dict(df.to_dict('list'))
+def lazy_frame(df): return polars_frame(df).lazy()
+def arrow_table(df): return pytest.importorskip('pyarrow').table(df.to_dict('list'))
+def wrapped_frame(df): return pytest.importorskip('narwhals').from_native(df)
+
+@pytest.fixture(params=[polars_frame, lazy_frame, arrow_table, wrapped_frame])
+def as_other(request):
+    "A function that makes a table of another kind from a pandas DataFrame; skipped where that library isn't installed"
+    return request.param
+
 # The site and a browser to look at it
 
 @pytest.fixture(scope='session')

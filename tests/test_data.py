@@ -1,4 +1,8 @@
 "Splits and the loader: their properties, every fault that is refused, and that fastai finds all it expects."
+import subprocess
+import sys
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,9 +12,11 @@ from fastai.collab import CollabDataLoaders,EmbeddingDotBias,MSELossFlat,collab_
 from fastai.tabular.all import RandomSplitter,TabDataLoader
 from hypothesis import given,settings,strategies as st
 
-from collab_nb.data import fold_split,random_split,rating_dls,synth_ratings,time_split,tuning_split
+from collab_nb.baselines import Means,tune_damping
+from collab_nb.columns import as_frame,as_times
+from collab_nb.data import check_splits,fold_split,random_split,rating_dls,synth_ratings,time_split,tuning_split
 from collab_nb.loader import Learner,RatingCheck
-from collab_nb.splits import inner_split
+from collab_nb.splits import by_time,inner_split
 
 FEW = settings(max_examples=30, deadline=None)
 
@@ -270,8 +276,24 @@ def at(col, row, value):
     "The column with another value in one row"
     return col.astype(object).where(col.index != row, value)
 
+def by_labels(df, kind=lambda s: s):
+    "Loaders split by the index of the table"
+    return rating_dls(df, splits=(kind(df.index[:100]), kind(df.index[100:])))
+
 FAULTS = {
-    'not a frame': (lambda d: rating_dls(d.to_numpy()), 'ratings must be a pandas DataFrame, got a ndarray'),
+    'not a frame': (lambda d: rating_dls(d.to_numpy()), 'ratings must be a table .* got a ndarray'),
+    'a column': (lambda d: rating_dls(d.rating), 'ratings must be a table .* got a Series'),
+    'no frame to predict': (lambda d: rating_dls(d).test_dl(7), 'must be a table .* got a int'),
+    'no averages of a list': (lambda d: Means([1, 2]), 'must be a table .* got a list'),
+    'labels as positions': (lambda d: by_labels(d.sort_values('rating')),
+                            "train split must be an array of row positions, got a pandas Index, and those aren't"),
+    'labels in a Series': (lambda d: by_labels(d.sort_values('rating'), lambda s: s.to_series()),
+                           'a pandas Series, and those'),
+    'labels of a part': (lambda d: by_labels(d[d.user > 3]), 'got a pandas Index'),
+    'labels of a table without numbers': (lambda d: by_labels(d.set_index(d.index.astype(str))), 'got a pandas Index'),
+    'labels for validation alone': (lambda d: rating_dls(d[::-1], splits=([0], d.index[1:])),
+                                    'the valid split must be'),
+    'a validation batch of nothing': (lambda d: rating_dls(d, val_bs=0), 'val_bs must be a whole number'),
     'missing column': (lambda d: rating_dls(d.drop(columns='movie')), "no column 'movie'; there are: user, rating"),
     'NaN rating': (lambda d: rating_dls(d.assign(rating=d.rating.where(d.index != 3))),
                    "'rating' is empty .NaN. in 1 of 900 rows, first in row 3"),
@@ -313,6 +335,128 @@ FAULTS = {
 def test_fault_is_named(name, table):
     call,message = FAULTS[name]
     with pytest.raises(ValueError, match=message): call(table)
+
+def test_labels_that_are_positions(table):
+    right = rating_dls(table, splits=(range(100), range(100, 900))).train.y
+    for kind in (lambda s: s, lambda s: s.to_series(), lambda s: pd.Index(s.to_numpy())):
+        assert torch.equal(by_labels(table, kind).train.y, right)
+    labels = table.index[:600],table.index[600:]
+    for call in (lambda: check_splits(labels, 900), lambda: tuning_split([labels], 5), lambda: inner_split(labels, 5)):
+        with pytest.raises(ValueError, match='got a pandas RangeIndex, and it may hold labels'): call()
+
+def test_numpy_integers_are_integers(table):
+    bs = np.int64(32)
+    dls = rating_dls(table, splits=random_split(table, seed=np.int32(4)), bs=bs, val_bs=np.int16(50))
+    assert [len(dl) for dl in dls] == [-(-720//32), -(-180//50)]
+    assert [len(y) for _,y in dls.valid] == [50, 50, 50, 30]
+    assert len(dls.test_dl(table, bs=bs)) == -(-900//32)
+    for a,b in ((fold_split(table, np.int8(2), np.int64(4)), fold_split(table, 2, 4)),
+                (tuning_split([fold_split(table)], np.int64(9), np.int64(3)), tuning_split([fold_split(table)], 9, 3)),
+                (inner_split(fold_split(table), np.int64(9), np.int64(3)), inner_split(fold_split(table), 9, 3))):
+        assert np.array_equal(a[1], b[1])
+
+# times
+
+NOON = pd.Series(pd.to_datetime([f'{day} 12:00' for day in ('2023-10-01', '2001-09-09', '2014-05-13', '2019-11-21')]))
+SECONDS = NOON.astype('datetime64[s]').astype('int64')
+TOKYO = NOON.dt.tz_localize('Asia/Tokyo')
+TIMES = {
+    'numbers': SECONDS, 'floats': SECONDS+.5, 'nullable': SECONDS.astype('Int64'),
+    'numbers as objects': SECONDS.astype(object),
+    'numbers as category': pd.Series(pd.Categorical(SECONDS, categories=SECONDS, ordered=True)),     # in another order
+    'dates': NOON, 'nanoseconds': NOON.astype('datetime64[ns]'), 'time zone': TOKYO,
+    'dates as category': NOON.astype('category'),
+    'datetimes': pd.Series(NOON.dt.to_pydatetime(), dtype=object), 'Timestamps of a zone': TOKYO.astype(object),
+    'days': NOON.dt.date, 'periods': NOON.dt.to_period('D'), 'ages': NOON - pd.Timestamp('2000-01-01')}
+
+@pytest.mark.parametrize('kind', TIMES)
+def test_times_are_sorted_as_times(kind):
+    df = pd.DataFrame({'timestamp': TIMES[kind]})
+    assert by_time(df).tolist() == [1, 2, 3, 0]
+    assert time_split(df, .5)[1].tolist() == [0, 3]
+    if kind == 'ages':
+        with pytest.raises(ValueError, match='got durations'): as_times(df.timestamp)
+        return
+    dates = as_times(df.timestamp.set_axis(list('abcd')))
+    assert dates.dt.year.to_dict() == {'a': 2023, 'b': 2001, 'c': 2014, 'd': 2019}
+
+@pytest.mark.parametrize('kind', ['timestamp[us][pyarrow]', 'timestamp[ns, tz=Asia/Tokyo][pyarrow]', 'date32[pyarrow]',
+                                  'int64[pyarrow]'])
+def test_times_in_arrow(kind):
+    pytest.importorskip('pyarrow')
+    if kind.startswith('int'): times = SECONDS
+    elif 'Tokyo' in kind: times = TOKYO
+    else: times = NOON.dt.date if kind.startswith('date') else NOON
+    df = pd.DataFrame({'timestamp': times.astype(kind)})
+    assert by_time(df).tolist() == [1, 2, 3, 0]
+    assert as_times(df.timestamp).dt.year.tolist() == [2023, 2001, 2014, 2019]
+
+TEXT = ['789652009', '1100000000', '1400000000', '1574327703']
+NOT_TIMES = {
+    'text': pd.Series(TEXT), 'objects': pd.Series(TEXT, dtype=object), 'string': pd.Series(TEXT, dtype='string'),
+    'dates as text': pd.Series(['2023-9-30', '2023-10-1']), 'd/m/Y': pd.Series(['30/09/2023', '01/10/2023']),
+    'category': pd.Series(TEXT).astype('category'), 'one text': pd.Series([3, '4'], dtype=object),
+    'ordered': pd.Series(pd.Categorical(['low', 'high'], categories=['low', 'high'], ordered=True)),
+    'booleans': pd.Series([True, False]), 'nullable booleans': pd.Series([True, False], dtype='boolean'),
+    'a boolean': pd.Series([3, True], dtype=object), 'complex': pd.Series([1j, 2]),
+    'times of day': pd.Series(NOON.dt.time)}
+
+@pytest.mark.parametrize('kind', NOT_TIMES)
+def test_what_is_no_time(kind):
+    for f in (by_time, time_split, lambda df: as_times(df.timestamp)):
+        with pytest.raises(ValueError, match="times must be numbers or dates, got .* in column 'timestamp', row") as e:
+            f(pd.DataFrame({'timestamp': NOT_TIMES[kind]}))
+        assert ('pd.to_numeric or pd.to_datetime' in str(e.value)) == any(isinstance(v, str) for v in NOT_TIMES[kind])
+
+def test_times_that_are_missing_or_mixed():
+    for gap in (pd.Series([1., None]), pd.Series([NOON[0], pd.NaT]), pd.Series([1, None], dtype='Int64'),
+                pd.Series([NOON[0], None], dtype=object)):
+        with pytest.raises(ValueError, match='empty .NaN. in 1 of 2 rows, first in row 1'):
+            by_time(pd.DataFrame({'timestamp': gap}))
+    mixed = pd.Series([NOON[0], NOON[1].tz_localize('UTC')], dtype=object)
+    with pytest.raises(ValueError, match='with and without a time zone'): by_time(pd.DataFrame({'timestamp': mixed}))
+    assert by_time(pd.DataFrame({'timestamp': []})).tolist() == []
+
+@pytest.mark.parametrize('factor, unit', [(1000, 'milliseconds'), (10**6, 'microseconds'), (10**9, 'nanoseconds')])
+def test_seconds_in_another_unit(factor, unit):
+    with pytest.raises(ValueError, match=f'must be seconds since 1970, .* if these are {unit}, divide by {factor:,}'):
+        as_times(SECONDS*factor)
+    assert as_times(SECONDS).tolist() == NOON.tolist()
+    assert by_time(pd.DataFrame({'timestamp': SECONDS*factor})).tolist() == [1, 2, 3, 0]     # to sort, any numbers do
+
+@pytest.mark.parametrize('bad', [-1, 1e30, float('inf')])
+def test_numbers_that_are_no_dates(bad):
+    with pytest.raises(ValueError, match='must be seconds since 1970'): as_times(pd.Series([5, bad]))
+
+# tables of any kind
+
+def test_tables_of_any_kind(table, as_other):
+    df = table.assign(user='u'+table.user.astype(str), day=pd.to_datetime(table.timestamp, unit='s'))
+    other = as_other(df)
+    pd.testing.assert_frame_equal(as_frame(other), df, check_dtype=False)
+    for f in (random_split, fold_split, time_split, partial(time_split, timestamp='day')):
+        for a,b in zip(f(other), f(df), strict=True): assert np.array_equal(a, b)
+    dls,base = rating_dls(other),rating_dls(df)
+    assert torch.equal(dls.train.x, base.train.x) and torch.equal(dls.train.y, base.train.y)
+    assert dls.titles == base.titles and dls.classes['user'].items == base.classes['user'].items
+    assert torch.equal(dls.test_dl(as_other(df[:5])).x, base.test_dl(df[:5]).x)
+    means = Means(other)
+    assert np.array_equal(means.predict(df.user, df.movie), Means(df).predict(df.user, df.movie))
+    assert tune_damping(other, (1, 3)) == tune_damping(df, (1, 3))
+
+def test_pandas_stays_as_it_is(table):
+    assert as_frame(table) is table
+    code = '''
+import sys, pandas as pd
+from collab_nb.columns import as_frame
+as_frame(pd.DataFrame())
+print([name for name in ('narwhals', 'torch', 'fastai', 'matplotlib') if name in sys.modules])
+'''
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout.strip() == '[]'
+
+def test_without_narwhals(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'narwhals', None)
+    with pytest.raises(ValueError, match='got a list; only pandas is read unless narwhals is installed'): as_frame([1])
 
 # planted factors
 
