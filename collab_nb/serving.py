@@ -284,7 +284,7 @@ def _ids(given, what):
 
 def _table(name, factors, bias, n):
     "Factors (n, d) and biases (n,) of NumPy, PyTorch or lists in one table (n, d+1), all of them finite"
-    def array(t): return np.array(t.detach().cpu() if hasattr(t, 'detach') else t, dtype=np.float32)
+    def array(t): return np.array(t.detach().cpu().float().numpy() if hasattr(t, 'detach') else t, dtype=np.float32)
     factors = array(factors)
     if factors.ndim != 2 or len(factors) != n:
         raise ValueError(f'{name}_factors must be a table with {n:,} rows, one per {name}, got shape {factors.shape}')
@@ -795,6 +795,7 @@ def _kind(name, folder):
 def _restored(cls, name, config, tensors, folder):
     "The recommender that was saved, if it's one of `cls`"
     kind = _kind(name, folder)
+    if cls.kind == name: kind = cls     # also a class that's defined in a notebook
     if not issubclass(kind, cls):
         raise RecommenderError(f'foreign: {folder} holds a {kind.__name__}, not a {cls.__name__}')
     try: return kind._restore(config, tensors)
