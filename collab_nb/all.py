@@ -18,7 +18,9 @@ from collab_nb.evaluate import (
     hold_out, seeds_needed, top_k, precision_at_k, recall_at_k, hit_rate_at_k, ndcg_at_k, coverage, popularity_bias,
     pair_mask, evaluate, Scores, popular, bootstrap)
 from collab_nb.ranking import als_step, ImplicitFactors, ials, ItemWeights, ease
-from collab_nb.recommend import top_unseen, fold_in, RecommenderError, FoldedUser, Recommender
+from collab_nb.recommend import (
+    FoldedUser, ImplicitRecommender, ItemRecommender, Recommender, RecommenderError, StarRecommender, has_genre,
+    with_title)
 
 __all__ = [
     'Learner', 'MSELossFlat', 'set_seed', 'read_movies', 'read_ratings', 'read_users', 'DataError', 'Truth',
@@ -28,4 +30,5 @@ __all__ = [
     'decay_step', 'train_one_cycle', 'sweep_wd', 'item_bias', 'factor_map', 'place_labels', 'neighbours',
     'hold_out', 'seeds_needed', 'top_k', 'precision_at_k', 'recall_at_k', 'hit_rate_at_k', 'ndcg_at_k', 'coverage',
     'popularity_bias', 'pair_mask', 'evaluate', 'Scores', 'popular', 'bootstrap', 'als_step', 'ImplicitFactors',
-    'ials', 'ItemWeights', 'ease', 'top_unseen', 'fold_in', 'RecommenderError', 'FoldedUser', 'Recommender']
+    'ials', 'ItemWeights', 'ease', 'FoldedUser', 'ImplicitRecommender', 'ItemRecommender', 'Recommender',
+    'RecommenderError', 'StarRecommender', 'has_genre', 'with_title']

@@ -282,13 +282,16 @@ def _ids(given, what):
     if len(set(res)) < len(res): raise ValueError(f'{what} must differ, got one that occurs twice')
     return res
 
+def _array(t):
+    "NumPy's copy of a table, a tensor included, in float32"
+    return np.array(t.detach().cpu().numpy() if hasattr(t, 'detach') else t, dtype=np.float32)
+
 def _table(name, factors, bias, n):
     "Factors (n, d) and biases (n,) of NumPy, PyTorch or lists in one table (n, d+1), all of them finite"
-    def array(t): return np.array(t.detach().cpu().float().numpy() if hasattr(t, 'detach') else t, dtype=np.float32)
-    factors = array(factors)
+    factors = _array(factors)
     if factors.ndim != 2 or len(factors) != n:
         raise ValueError(f'{name}_factors must be a table with {n:,} rows, one per {name}, got shape {factors.shape}')
-    bias = np.zeros(n, dtype=np.float32) if bias is None else array(bias).reshape(-1)
+    bias = np.zeros(n, dtype=np.float32) if bias is None else _array(bias).reshape(-1)
     if len(bias) != n: raise ValueError(f'{name}_bias must have {n:,} numbers, got {len(bias):,}')
     res = np.concatenate([factors, bias[:,None]], axis=1)
     bad = ~np.isfinite(res).all(axis=1)
@@ -1244,8 +1247,7 @@ class ItemRecommender(Recommender):
         known=None, # `KnownRatings`: who has what
     ):
         n = known.n_rows if known is not None else 0
-        weights = weights.detach().cpu() if hasattr(weights, 'detach') else weights
-        self.weights = np.asarray(weights, dtype=np.float32)
+        self.weights = _array(weights)
         super().__init__(range(n) if users is None else users,
                          range(len(self.weights)) if items is None else items, titles, known)
         m = len(self.items)
@@ -1310,7 +1312,7 @@ def with_title(
     title:str='title', # Column of titles
 )->pd.Series: # bool, indexed by item: for `among=` and `without=`
     "Which movies have one of some titles? Raises a `ValueError` for a title that isn't there; it says which come close"
-    names = column(movies, title, 'title').astype(str)
+    names = column(movies, title, 'title').fillna('').astype(str)
     titles = [titles] if isinstance(titles, str) else list(titles)
     there = set(names)
     for t in titles:

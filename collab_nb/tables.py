@@ -72,7 +72,8 @@ def learner_tables(
     need=('user_factors', 'item_factors'), # Tables that must be there
 )->LearnerTables:
     """The tables of a trained model and the training ratings behind them. A model whose rows are sums of several
-    tables says so in a method `factor_tables`. Raises a `ValueError` that names a table that's needed and missing"""
+    tables says so in a method `factor_tables`. Raises a `ValueError` that names a table that's needed and missing, and
+    for an exported learner"""
     model = getattr(learn, 'model', None)
     tables = {name: t.detach().float().cpu() for name,t in _find_tables(model).items()}
     for name in need:
@@ -85,6 +86,9 @@ def learner_tables(
     for name in ('user_bias', 'item_bias'):
         if tables[name] is not None: tables[name] = tables[name].reshape(-1)
     ds = learn.dls.train_ds
+    if not len(ds):
+        raise ValueError('learn must have its training ratings, got an exported learner: export leaves them out. '
+                         'Use the learner that was trained')
     users,items = ([plain(v) for v in ids] for ids in list(learn.dls.classes.values())[:2])
     codes = np.asarray(ds.xs)[:,:2]
     counts = [np.bincount(codes[:,k], minlength=len(ids)) for k,ids in enumerate((users, items))]
