@@ -350,6 +350,8 @@ def test_saved_and_loaded(rec, learn, tmp_path):
         assert type(again) is SetRecommender and again.ridge_weights.dtype == np.float64
         same(again, rec)
     assert 'sets' in (tmp_path/'r'/'README.md').read_text()
+    class Mine(SetRecommender): "As a notebook defines it"
+    assert type(Mine.load(tmp_path/'r')) is Mine
     rec.save(tmp_path/'r')                                         # over itself
     other = SetRecommender.from_learner(learn, typical=7, ridge=3.)
     later = other.update(pd.DataFrame({'user': [9999, rec.users[0]], 'movie': [7777, 7777], 'rating': [2., 4.]}))

@@ -277,7 +277,15 @@ class _Sets(StarRecommender):
     "How a user with a set folds in, explains themselves, and is saved"
     kind = 'sets'
     typical = 40.
-    def __init__(self, *args, members, base, average, ridge_weights, typical=None, **kwargs):
+    def __init__(self,
+        *args, # Factors, ids and biases, as in `StarRecommender`
+        members, # (n_items, d+1): what an item in a user's set adds to their factors and bias
+        base, # (d+1,): the mean user, without their set
+        average, # (d+1,): the mean of `members` over all training ratings
+        ridge_weights, # (d+1,): how much more each number is held back than `ridge` says
+        typical:float|None=None, # Items of the average taste that are added to a new user's set; None: 40
+        **kwargs, # The rest, as in `StarRecommender`
+    ):
         super().__init__(*args, **kwargs)
         if self.y_range: raise ValueError(f'y_range must be None for a model of sets, got {self.y_range}')
         n,d = len(self.items),self.item_table.shape[1]
