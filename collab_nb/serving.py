@@ -799,6 +799,7 @@ def _kind(name, folder):
 def _restored(cls, name, config, tensors, folder):
     "The recommender that was saved, if it's one of `cls`"
     kind = _kind(name, folder)
+    if cls.kind == name: kind = cls     # also a class that's defined in a notebook
     if not issubclass(kind, cls):
         raise RecommenderError(f'foreign: {folder} holds a {kind.__name__}, not a {cls.__name__}')
     try: return kind._restore(config, tensors)

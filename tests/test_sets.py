@@ -1,6 +1,8 @@
 """Sets against slow loops, the prior against the loss, the recommender and its folder, and that no test row is ever
 looked at."""
 import copy
+import hashlib
+import json
 import math
 from functools import partial
 
@@ -10,13 +12,14 @@ import pytest
 import torch
 from fastai.collab import MSELossFlat,load_learner,set_seed
 from fastai.optimizer import OptimWrapper
+from safetensors.numpy import save
 
 from collab_nb.bias import DotProductBias
 from collab_nb.data import random_split,rating_dls,synth_ratings
 from collab_nb.further.sets import (PRIOR,Membership,RatedWhat,SetRecommender,bag_sums,film_tags,fit_predict,
                                     map_learner,paired_gain,rated_by,read_trials,tag_membership,user_days,user_tags)
 from collab_nb.loader import Learner
-from collab_nb.recommend import Recommender,RecommenderError
+from collab_nb.serving import Recommender,RecommenderError,StarRecommender
 from collab_nb.tables import learner_tables
 
 @pytest.fixture(scope='module')
@@ -109,7 +112,12 @@ def test_tags_of_movielens():
     movies = pd.DataFrame({'movie': [1, 2], 'year': pd.array([1994, None], dtype='Int64'),
                            'genres': ['Drama|War', 'unknown']})
     assert film_tags(movies) == {1: ['Drama', 'War', 'from 1994'], 2: ['unknown']}
-    assert user_days(pd.DataFrame({'user': [7], 'timestamp': [86400]})).tolist() == ['7 on 1970-01-02']
+
+def test_days():
+    def days(*times): return user_days(pd.DataFrame({'user': 7, 'timestamp': times})).tolist()
+    assert days(86400, 0.) == ['7 on 1970-01-02', '7 on 1970-01-01'] and days(4_102_444_799) == ['7 on 2099-12-31']
+    for bad in (1_700_000_000_000, -1, '881250949', '2023-9-30', math.nan, math.inf, pd.Timestamp('2020-01-01')):
+        with pytest.raises(ValueError, match='timestamp must be in seconds since 1970, up to 2100, got'): days(bad)
 
 # The model and its prior
 
@@ -250,36 +258,48 @@ def test_its_scores_are_the_models(rec, learn):
 
 def test_the_set_counts_without_stars(rec):
     a,b = rec.items[:6],rec.items[6:12]
-    A,B = rec.of_set(a),rec.of_set(b)
-    assert not torch.allclose(A.theta, B.theta) and torch.allclose(A.theta, rec.of_set([*a, 'never heard of']).theta)
-    by_hand = rec.base + (rec.members[:6].sum(dim=0)+rec.typical*rec.average) / (6+rec.typical)**.5
-    assert torch.allclose(A.theta, by_hand) and torch.equal(A.theta, rec.of_set([*a, a[0]]).theta)
-    assert torch.allclose(rec.of_set(a, typical=0).theta, rec.base + rec.members[:6].sum(dim=0)/6**.5)
-    assert torch.equal(rec.of_set([], typical=0).theta, rec.base)
+    A,B = rec.of_set(a).vector,rec.of_set(b).vector
+    assert not np.allclose(A, B) and np.array_equal(A, rec.of_set([*a, 'never heard of']).vector)
+    by_hand = rec.base + (rec.members[:6].sum(axis=0)+rec.typical*rec.average) / (6+rec.typical)**.5
+    assert np.allclose(A, by_hand, atol=1e-6) and np.array_equal(A, rec.of_set([*a, a[0]]).vector)
+    assert np.allclose(rec.of_set(a, typical=0).vector, rec.base + rec.members[:6].sum(axis=0)/6**.5, atol=1e-6)
+    assert np.array_equal(rec.of_set([], typical=0).vector, rec.base)
+    assert not rec.recommend(rec.of_set(a), k=80).item.isin(a).any()
+    with pytest.raises(ValueError, match='by a set alone'): rec.explain(rec.of_set(a), b[0])
 
 def test_fold_in_is_the_minimum(rec):
-    stars = np.random.default_rng(0).integers(1, 6, 12).tolist()
-    given = dict(zip(rec.items[:12], stars, strict=True))
-    theta,start = rec.fold_in(given).theta,rec.of_set(given).theta.double()
-    X = torch.cat([rec.item_factors[:12], torch.ones(12, 1)], dim=1).double()
-    left = torch.tensor(stars)-rec.item_bias[:12]
-    def loss(t): return ((left-X@t)**2).sum() + (rec.ridge*rec.weights*(t-start)**2).sum()
-    for _ in range(20): assert loss(theta) <= loss(theta+.01*torch.randn(len(theta), dtype=torch.float64))
+    rng = np.random.default_rng(0)
+    stars = rng.integers(1, 6, 12)
+    given = dict(zip(rec.items[:12], stars.tolist(), strict=True))
+    for typical in (None, 0, 7.):
+        theta,start = rec.fold_in(given, typical=typical).vector,rec.of_set(given, typical).vector
+        X = np.concatenate([rec.item_factors[:12], np.ones((12, 1))], axis=1)
+        own = np.linalg.solve(X.T@X + np.diag(rec.ridge*rec.ridge_weights), X.T@(stars - rec.item_bias[:12] - X@start))
+        assert np.allclose(theta, start+own, atol=1e-5)
     assert rec.recommend(rec.fold_in(given)).item.isin(given).sum() == 0
-    for bad in (math.nan, math.inf):
-        with pytest.raises(ValueError, match='finite'): rec.fold_in({rec.items[0]: bad})
+    assert rec.fold_in(given, 'me').user == 'me'
+    many = rec.fold_in_many(pd.DataFrame({'user': 9999, 'movie': given.keys(), 'rating': given.values()}))
+    assert np.array_equal(many[0].vector, rec.fold_in(given).vector)
+    for bad,why in ((math.nan, 'NaN'), (math.inf, 'finite')):
+        with pytest.raises(ValueError, match=why): rec.fold_in({rec.items[0]: bad})
     with pytest.raises(ValueError, match='no training rating'): rec.fold_in({'nothing': 3})
+    for call in (rec.fold_in, rec.of_set):
+        for bad in (-1, math.nan, math.inf):
+            with pytest.raises(ValueError, match='typical must be 0 or more'): call(given, typical=bad)
 
-def theta_of(rec, user):
+def vector_of(rec, user):
     "Factors and bias of a user, as one row"
     row = rec.users.index(user)
-    return torch.cat([rec.user_factors[row], rec.user_bias[row:row+1]])
+    return np.append(rec.user_factors[row], rec.user_bias[row])
 
 def test_update_takes_the_set_in(rec):
     given = dict(zip(rec.items[:8], [5., 1.]*4, strict=True))
     res = rec.update(pd.DataFrame({'user': 9999, 'movie': given.keys(), 'rating': given.values()}))
     assert type(res) is SetRecommender and 9999 not in rec.users
-    assert torch.allclose(theta_of(res, 9999), rec.fold_in(given).theta.float(), atol=1e-6)
+    assert np.allclose(vector_of(res, 9999), rec.fold_in(given).vector, atol=1e-6)
+    for user in (9999, res.fold_in(given)):     # a user from `update` has told a part of their set, as a new one has
+        pd.testing.assert_frame_equal(res.explain(user, rec.items[20]), rec.explain(rec.fold_in(given), rec.items[20]))
+    assert 9999 not in res.forget(9999).users
 
 def test_update_of_a_user_that_training_has_met(rec, table, splits):
     "Their set is taken as it is, without `typical`; a new item says nothing about those who rated it"
@@ -288,42 +308,138 @@ def test_update_of_a_user_that_training_has_met(rec, table, splits):
     assert len(later.members) == len(rec.members)+1 and (later.members[-1] == 0).all()
     assert len(later.recommend(user, 3)) == 3
     known = train[train.user == user].set_index('movie').rating.to_dict() | {7777: 4.}
-    assert torch.allclose(theta_of(later, user), later.fold_in(known, typical=0).theta.float(), atol=1e-6)
+    assert np.allclose(vector_of(later, user), later.fold_in(known, typical=0).vector, atol=1e-6)
+    again = later.update(pd.DataFrame({'user': [user, rec.users[1]], 'movie': [7777, 7777], 'rating': [1., 2.]}))
+    assert len(again.members) == len(again.items) == len(later.items)
+
+def test_update_folds_in_once(rec, monkeypatch):
+    "Everybody who rated, in one call, and each of them once"
+    calls,fold = [],SetRecommender._fold_users
+    def counted(self, lists, guests):
+        calls.append((len(lists), list(guests)))
+        return fold(self, lists, guests)
+    monkeypatch.setattr(SetRecommender, '_fold_users', counted)
+    users = [9999, rec.users[2], 9999, 9998]
+    rec.update(pd.DataFrame({'user': users, 'movie': rec.items[:4], 'rating': [1., 2., 3., 4.]}))
+    assert calls == [(3, [False, True, True])]
+
+@pytest.mark.parametrize('guest', [False, True])
+def test_explains_by_folding_in_without_each_rating(rec, guest):
+    user,item,typical = rec.users[4],rec.items[9],None if guest else 0
+    cols,stars = rec.known.row(4)
+    given = {rec.items[c]: s for c,s in zip(cols, stars.tolist()) if c != 9}
+    def score(ratings): return rec.scores([rec.fold_in(ratings, typical=typical)])[0,9]
+    slow = {i: score(given)-score({j: s for j,s in given.items() if j != i}) for i in given}
+    got = rec.explain(rec.fold_in(given) if guest else user, item, k=len(given)).set_index('item')
+    assert got.rating.to_dict() == given
+    assert np.allclose(got.speaks, pd.Series(slow)[got.index], atol=5e-6) and got.speaks.abs().is_monotonic_decreasing
+    assert len(rec.explain(rec.fold_in({item: 5.}), item)) == 0
+
+def same(a, b):
+    "Do two recommenders answer alike, to the last digit?"
+    given = {a.items[0]: 5., a.items[3]: 1.}
+    for call in (lambda r: r.scores(r.users), lambda r: r.fold_in(given).vector, lambda r: r.of_set(given).vector,
+                 lambda r: r.explain(r.users[0], r.items[5]).speaks):
+        np.testing.assert_array_equal(call(a), call(b))
+    pd.testing.assert_frame_equal(a.recommend(a.users[0]), b.recommend(b.users[0]))
 
 def test_saved_and_loaded(rec, learn, tmp_path):
-    rec.save(tmp_path/'r')
-    again = SetRecommender.load(tmp_path/'r')
-    given = {rec.items[0]: 5., rec.items[3]: 1.}
-    assert torch.equal(again.fold_in(given).theta, rec.fold_in(given).theta)
-    pd.testing.assert_frame_equal(again.recommend(rec.users[0]), rec.recommend(rec.users[0]))
-    assert type(Recommender.load(tmp_path/'r')) is Recommender     # without the sets it's a plain one
+    rec.save(tmp_path/'r', metrics={'RMSE': .9}, about='Planted.')
+    for cls in (SetRecommender, StarRecommender, Recommender):
+        again = cls.load(tmp_path/'r')
+        assert type(again) is SetRecommender and again.ridge_weights.dtype == np.float64
+        same(again, rec)
+    assert 'sets' in (tmp_path/'r'/'README.md').read_text()
+    class Mine(SetRecommender): "As a notebook defines it"
+    assert type(Mine.load(tmp_path/'r')) is Mine
     rec.save(tmp_path/'r')                                         # over itself
-    other = SetRecommender.from_learner(learn, typical=7)
-    other.save(tmp_path/'s')
-    assert SetRecommender.load(tmp_path/'s').typical == 7
+    other = SetRecommender.from_learner(learn, typical=7, ridge=3.)
+    later = other.update(pd.DataFrame({'user': [9999, rec.users[0]], 'movie': [7777, 7777], 'rating': [2., 4.]}))
+    later.save(tmp_path/'s')
+    again = Recommender.load(tmp_path/'s')
+    assert again.typical == 7 and again.ridge == 3 and again.trained == rec.trained
+    same(again, later)
+    more = pd.DataFrame({'user': [9999, rec.users[1]], 'movie': [rec.items[0], 7777], 'rating': [5., 1.]})
+    same(again.update(more), later.update(more))
 
-def test_a_save_that_fails_leaves_the_old_folder(rec, tmp_path, monkeypatch):
-    rec.save(tmp_path/'r')
-    before = {f.name: f.read_bytes() for f in (tmp_path/'r').iterdir()}
-    def full(*args): raise OSError('no space left')
-    monkeypatch.setattr('collab_nb.further.sets.safetensors_save', full)
-    with pytest.raises(OSError, match='no space'): rec.save(tmp_path/'r')
-    assert {f.name: f.read_bytes() for f in (tmp_path/'r').iterdir()} == before
-    assert len(list(tmp_path.iterdir())) == 1
+def test_a_plain_folder_holds_no_sets(rec, tmp_path):
+    plain = StarRecommender(rec.user_factors, rec.item_factors, rec.users, rec.items)
+    plain.save(tmp_path/'plain')
+    with pytest.raises(RecommenderError, match='foreign.*a StarRecommender, not a SetRecommender'):
+        SetRecommender.load(tmp_path/'plain')
+    folder = version_1(rec, tmp_path/'old')
+    (folder/'set.safetensors').unlink()
+    with pytest.raises(RecommenderError, match='foreign'): SetRecommender.load(folder)
+    assert type(Recommender.load(folder)) is StarRecommender
 
-def test_damaged_folders(rec, tmp_path):
-    def saved(name, r=rec):
-        r.save(tmp_path/name)
-        return tmp_path/name
+def version_1(rec, folder):
+    "A folder as version 0.1 wrote it: recommender.json, tables.safetensors, set.safetensors"
+    rows = np.repeat(np.arange(len(rec.users)), np.diff(rec.known.packed().starts))
+    tables = {'user_factors': rec.user_factors, 'item_factors': rec.item_factors,
+              'user_bias': rec.user_bias, 'item_bias': rec.item_bias,
+              'seen': np.stack([rows, rec.known.packed().items.astype(np.int64)], axis=1),
+              'seen_ratings': rec.known.packed().values.astype(np.float64)}
+    data = save({k: np.ascontiguousarray(t) for k,t in tables.items()})
+    about = {'format': 'collab_nb.recommender', 'version': 1, 'users': rec.users, 'items': rec.items,
+             'titles': [rec.titles[i] for i in rec.items], 'y_range': None, 'ridge': rec.ridge,
+             'trained': list(rec.trained), 'size': len(data)}
+    about['sha256'] = hashlib.sha256(json.dumps(about, sort_keys=True).encode() + data).hexdigest()
+    folder.mkdir()
+    (folder/'recommender.json').write_text(json.dumps(about))
+    (folder/'tables.safetensors').write_bytes(data)
+    of = hashlib.sha256((folder/'recommender.json').read_bytes()).digest()
+    (folder/'set.safetensors').write_bytes(save({
+        'members': rec.members, 'base': rec.base, 'average': rec.average, 'weights': rec.ridge_weights,
+        'typical': np.array([rec.typical]), 'of': np.frombuffer(of, dtype=np.uint8)}))
+    return folder
+
+def test_folders_of_version_1(rec, tmp_path):
+    again = Recommender.load(version_1(rec, tmp_path/'old'))
+    assert type(again) is SetRecommender
+    same(again, rec)
+    again.save(tmp_path/'new')
+    same(SetRecommender.load(tmp_path/'new'), rec)
     later = rec.update(pd.DataFrame({'user': [1], 'movie': rec.items[:1], 'rating': [2.]}))
-    one,other = saved('one'),saved('other', later)
-    (one/'set.safetensors').write_bytes((other/'set.safetensors').read_bytes())
-    with pytest.raises(RecommenderError, match='another recommender'): SetRecommender.load(one)
-    (one/'set.safetensors').write_bytes(b'nothing')
-    with pytest.raises(RecommenderError, match='holds no tables'): SetRecommender.load(one)
-    (one/'set.safetensors').unlink()
-    with pytest.raises(RecommenderError, match='incomplete'): SetRecommender.load(one)
-    with pytest.raises(RecommenderError, match='oversized'): SetRecommender.load(other, most=10)
+    set_of_later = (version_1(later, tmp_path/'later')/'set.safetensors').read_bytes()
+    damaged = tmp_path/'old'/'set.safetensors'
+    for content,why in ((set_of_later, 'another recommender'), (b'nothing', 'tampered with')):
+        damaged.write_bytes(content)
+        with pytest.raises(RecommenderError, match=why): SetRecommender.load(tmp_path/'old')
+    with pytest.raises(RecommenderError, match='oversized'): SetRecommender.load(tmp_path/'later', most=10)
+
+def parts(rec, **changes):
+    "What a SetRecommender is made of, some of it changed"
+    given = {'user_factors': rec.user_factors, 'item_factors': rec.item_factors, 'members': rec.members,
+             'base': rec.base, 'average': rec.average, 'ridge_weights': rec.ridge_weights}
+    return {**given, **changes}
+
+def test_refuses_tables_that_no_training_gives(rec):
+    SetRecommender(**parts(rec))
+    for name in ('members', 'base', 'average', 'ridge_weights'):
+        table = getattr(rec, name)
+        for bad,why in ((np.full_like(table, np.nan), 'finite'), (np.full_like(table, np.inf), 'finite'),
+                        (table[:-1], 'must have the shape')):
+            with pytest.raises(ValueError, match=why): SetRecommender(**parts(rec, **{name: bad}))
+    with pytest.raises(ValueError, match='ridge_weights must be above 0'):
+        SetRecommender(**parts(rec, ridge_weights=0*rec.ridge_weights))
+    with pytest.raises(ValueError, match='y_range must be None'): SetRecommender(**parts(rec, y_range=(1, 5)))
+    for bad in (-1, math.nan, math.inf):
+        with pytest.raises(ValueError, match='typical must be'): SetRecommender(**parts(rec, typical=bad))
+
+def test_such_tables_in_a_folder(rec, tmp_path):
+    odd = copy.copy(rec)
+    odd.members = np.full_like(rec.members, np.nan)
+    odd.save(tmp_path/'odd')
+    with pytest.raises(RecommenderError, match='members must be finite'): Recommender.load(tmp_path/'odd')
+    odd = copy.copy(rec)
+    odd.typical = math.nan
+    odd.save(tmp_path/'odd')
+    with pytest.raises(RecommenderError, match='typical must be'): Recommender.load(tmp_path/'odd')
+
+@pytest.mark.parametrize('feedback', ['stars', 'implicit'])
+def test_factors_say_nothing_about_sets(feedback):
+    with pytest.raises(ValueError, match='not a SetRecommender'):
+        SetRecommender.from_factors(np.eye(2), np.eye(2), feedback=feedback)
 
 def test_refuses_other_models(dls):
     for model,why in ((RatedWhat.from_dls(dls, n_factors=3), 'no prior'),

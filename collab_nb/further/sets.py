@@ -7,7 +7,7 @@ __all__ = ['PRIOR', 'bag_sums', 'Membership', 'rated_by', 'tag_pairs', 'tag_memb
            'Rows', 'RatedWhat', 'map_learner', 'read_trials', 'paired_gain', 'SetRecommender', 'fit_predict']
 
 # %% ../../nbs/further/12_sets.ipynb #12-004
-import contextlib,hashlib,io,json,math
+import contextlib,copy,io,json,math
 from functools import partial
 from pathlib import Path
 import numpy as np
@@ -16,14 +16,13 @@ import torch
 import torch.nn.functional as F
 from fastai.collab import Embedding,Module,MSELossFlat,set_seed
 from fastai.optimizer import OptimWrapper
-from safetensors.torch import load as safetensors_load,save as safetensors_save
 from torch import nn
 
 import collab_nb
 from ..columns import plain
 from ..data import rating_dls
 from ..loader import Learner
-from ..recommend import FoldedUser,Recommender,RecommenderError
+from ..serving import FoldedUser,StarRecommender,fold_in
 
 # %% ../../nbs/further/12_sets.ipynb #12-025
 def bag_sums(
@@ -123,8 +122,11 @@ def film_tags(
 def user_days(
     ratings:pd.DataFrame, # With columns `user` and `timestamp` (seconds since 1970)
 )->pd.Series: # An id, str, for each row: the user and the day
-    "On which of a user's days (UTC) each rating was given"
-    return ratings.user.astype(str) + ' on ' + pd.to_datetime(ratings.timestamp, unit='s').dt.strftime('%Y-%m-%d')
+    "On which of a user's days (UTC) each rating was given. Raises a `ValueError` for times that aren't in seconds"
+    time = ratings.timestamp
+    bad = time[~time.between(0, 4_102_444_800)] if pd.api.types.is_numeric_dtype(time) else time     # until 2100
+    if len(bad): raise ValueError(f'timestamp must be in seconds since 1970, up to 2100, got {plain(bad.iloc[0])!r}')
+    return ratings.user.astype(str) + ' on ' + pd.to_datetime(time, unit='s').dt.strftime('%Y-%m-%d')
 
 # %% ../../nbs/further/12_sets.ipynb #12-045
 class Rows(Module):
@@ -262,96 +264,159 @@ def paired_gain(
     sums = np.bincount(code, weights=part)                                   # (n_users,)
     return rmse[0]-rmse[1],float((len(who)/(len(who)-1)*(sums**2).sum())**.5/len(y))
 
+# %% ../../nbs/further/12_sets.ipynb #12-144
+def _finite(name, v, dtype, *shape):
+    "An array of that shape, all of it finite"
+    v = np.array(v, dtype=dtype)
+    if v.shape != shape: raise ValueError(f'{name} must have the shape {shape}, got {v.shape}')
+    if not np.isfinite(v).all():
+        raise ValueError(f'{name} must be finite, got NaN or infinity: did the training diverge?')
+    return v
+
+class _Sets(StarRecommender):
+    "How a user with a set folds in, explains themselves, and is saved"
+    kind = 'sets'
+    typical = 40.
+    def __init__(self,
+        *args, # Factors, ids and biases, as in `StarRecommender`
+        members, # (n_items, d+1): what an item in a user's set adds to their factors and bias
+        base, # (d+1,): the mean user, without their set
+        average, # (d+1,): the mean of `members` over all training ratings
+        ridge_weights, # (d+1,): how much more each number is held back than `ridge` says
+        typical:float|None=None, # Items of the average taste that are added to a new user's set; None: 40
+        **kwargs, # The rest, as in `StarRecommender`
+    ):
+        super().__init__(*args, **kwargs)
+        if self.y_range: raise ValueError(f'y_range must be None for a model of sets, got {self.y_range}')
+        n,d = len(self.items),self.item_table.shape[1]
+        self.members = _finite('members', members, np.float32, n, d)
+        self.base = _finite('base', base, np.float32, d)
+        self.average = _finite('average', average, np.float32, d)
+        self.ridge_weights = _finite('ridge_weights', ridge_weights, np.float64, d)
+        if not self.ridge_weights.min() > 0:
+            raise ValueError(f'ridge_weights must be above 0, got {self.ridge_weights.min()}')
+        self.typical = self._with(typical).typical
+
+    def _with(self, typical):
+        "The same with another `typical`; None leaves it as it is"
+        if typical is None: return self
+        if not 0 <= typical < math.inf: raise ValueError(f'typical must be 0 or more, got {typical}')
+        res = copy.copy(self)
+        res.typical = float(typical)
+        return res
+
+    def _starts(self, lists, guests):
+        "(len(lists), d+1): where each user is before anyone looks at the stars"
+        sums = np.zeros((len(lists), len(self.base)))
+        for n,(items,_) in enumerate(lists): sums[n] = self.members[items].sum(axis=0, dtype=np.float64)
+        more = np.where(guests, self.typical, 0.)
+        size = np.array([len(items) for items,_ in lists]) + more
+        return self.base + (sums + more[:,None]*self.average)/np.sqrt(np.maximum(size, 1))[:,None]
+
+    def _fold_users(self, lists, guests):
+        starts = self._starts(lists, guests)
+        return fold_in(self.item_table, lists, self.ridge, starts, weights=self.ridge_weights).astype(np.float32)
+
+    def _add_items(self, new, rows, names):
+        fresh = super()._add_items(new, rows, names)     # they say nothing about who rated them: that takes training
+        blank = np.zeros((len(fresh), len(self.base)), dtype=np.float32)
+        self.members = np.concatenate([self.members, blank])
+        return fresh
+
+# %% ../../nbs/further/12_sets.ipynb #12-145
+def _members(side, codes):
+    "(len(codes), d+1): what being in a user's set adds to their row; nothing if the model has no such sets"
+    if 'rated' not in side.memberships: return np.zeros((len(codes), side.own.weight.shape[1]+1), dtype=np.float32)
+    table = torch.cat([side.factors['rated'].weight, side.biases['rated'].weight], dim=1)
+    return table.detach().cpu().numpy()[codes]
+
+class _KeptSets(_Sets):
+    "How sets explain themselves, and are saved"
+    def _influence(self, cols, values, r):
+        "By how much the score of item r falls without each rating: without its stars, in a smaller set"
+        if np.isnan(values).any(): raise ValueError("explain needs ratings, got a user known by a set alone")
+        def score(lists):
+            vectors = self._fold_users(lists, np.ones(len(lists), dtype=bool)).astype(np.float64)
+            return vectors[:,:-1] @ self.item_table[r,:-1] + vectors[:,-1]
+        block = max(1, 1_000_000//max(1, len(cols)))     # lists at a time
+        without = [np.zeros(0)]
+        for i in range(0, len(cols), block):
+            left_out = range(i, min(i+block, len(cols)))
+            without.append(score([(np.delete(cols, j), np.delete(values, j)) for j in left_out]))
+        return score([(cols, values)]) - np.concatenate(without)
+
+    def _config(self): return {**super()._config(), 'typical': self.typical}
+
+    def _facts(self): return {**super()._facts(), "average movies added to a new user's set": self.typical}
+
+    def _tensors(self):
+        return {**super()._tensors(), 'members': self.members, 'base': self.base, 'average': self.average,
+                'weights': self.ridge_weights}
+
+    @classmethod
+    def _settings(cls, config, t):
+        sets = {name: t[name] for name in ('members', 'base', 'average')}
+        return {**super()._settings(config, t), **sets, 'ridge_weights': t['weights'], 'typical': config['typical']}
+
 # %% ../../nbs/further/12_sets.ipynb #12-091
-class SetRecommender(Recommender):
-    """A `Recommender` of a `RatedWhat`. Somebody new is described first by the set of what they rated, and then, as far as that leaves something open, by the stars.
-    Made by `from_learner`; sessions have no part in it, since nobody knows on which day somebody will watch"""
+class SetRecommender(_KeptSets):
+    """A `StarRecommender` of a `RatedWhat`. A new user is described first by the set of what they rated, and then, as
+    far as that leaves something open, by the stars. Make one by `from_learner`. Sessions have no part in it: nobody
+    knows on which day a user will watch"""
     @classmethod
     def from_learner(cls,
         learn, # A `map_learner`, trained
-        typical:float=40., # Films of the average taste that are added to a guest's set
-        **kwargs, # `titles` and `ridge` of `Recommender`
+        typical:float=40., # Movies of the average taste that are added to a new user's set
+        **kwargs, # `titles` and `ridge` of `StarRecommender`
     )->'SetRecommender':
-        "Takes the rows out of a trained model, with what a film in the set adds to whoever rated it. Raises a `ValueError` for another model"
+        """Takes the rows out of a trained model, and what a movie in the set adds to whoever rated it. Raises a
+        `ValueError` for another model"""
         side = getattr(learn.model, 'users', None)
-        if not isinstance(side, Rows): raise ValueError(f'a {type(learn.model).__name__} has no sets; right is a RatedWhat')
-        if not hasattr(learn, 'prior'): raise ValueError('the learner has no prior; right is a map_learner')
-        res = super().from_learner(learn, **kwargs)
-        codes = torch.tensor([learn.dls.classes[learn.dls.item].o2i[i] for i in res.items])
-        d = res.item_factors.shape[1]
-        res.members = torch.zeros(len(res.items), d+1)
-        if 'rated' in side.memberships: res.members = torch.cat([side.factors['rated'].weight, side.biases['rated'].weight], dim=1).detach().cpu()[codes]
-        res.weights = torch.tensor([1.]*d + [learn.prior['bias']/learn.prior['own']], dtype=torch.float64)     # of the ridge
-        counts = torch.bincount(torch.tensor([res._item_row[i] for known in res._ratings.values() for i in known]), minlength=len(res.items)).float()
-        res.typical,res.average = float(typical),(counts @ res.members)/counts.sum()
-        whole = torch.cat([res.user_factors, res.user_bias[:,None]], dim=1)
-        parts = torch.stack([res.members[[res._item_row[i] for i in known]].sum(dim=0) / len(known)**.5 for u in res.users for known in [res._ratings[u]]])
-        res.base = (whole - parts).mean(dim=0)
-        return res
+        if not isinstance(side, Rows):
+            raise ValueError(f'the model must be a RatedWhat, got a {type(learn.model).__name__}, which has no sets')
+        if not hasattr(learn, 'prior'): raise ValueError('learn must be a map_learner, got one that has no prior')
+        rec = StarRecommender.from_learner(learn, **kwargs)
+        whole = np.concatenate([rec.user_factors, rec.user_bias[:,None]], axis=1)          # (n_users, d+1)
+        members = _members(side, [learn.dls.classes[learn.dls.item].o2i[i] for i in rec.items])
+        sets = [members[rec.known.row(r)[0]] for r in range(len(rec.users))]
+        from_set = np.stack([s.sum(axis=0)/len(s)**.5 for s in sets])
+        weights = np.ones(whole.shape[1])
+        weights[-1] = learn.prior['bias']/learn.prior['own']
+        return cls(rec.user_factors, rec.item_factors, rec.users, rec.items, rec.user_bias, rec.item_bias,
+                   titles=rec.titles, known=rec.known, ridge=rec.ridge, members=members, ridge_weights=weights,
+                   base=(whole-from_set).mean(axis=0), average=np.average(members, axis=0, weights=rec.counts),
+                   typical=typical)
 
     def of_set(self,
         items, # Item ids; unknown ones say nothing, repeated ones count once
-        typical:float|None=None, # As in `from_learner`; default: as there
-    )->FoldedUser: # To be passed in place of a user's id
-        """Somebody of whom only is known *what* they rated: the mean user, plus what the set says. What one tells a recommender is a part of what one has seen: `typical` films of the average
-        taste stand in for the rest"""
-        items,more = list(dict.fromkeys(map(plain, items))),self.typical if typical is None else typical
+        typical:float|None=None, # As in `from_learner`; None: as it was given there
+    )->FoldedUser: # Pass it in place of a user's id
+        """A user described only by *which* movies they rated: the mean user, plus what the set says. It's a part of
+        what they've seen, so `typical` movies of the average taste stand for the rest"""
+        items = list(dict.fromkeys(map(plain, items)))
         rows = [self._item_row[i] for i in items if i in self._item_row]
-        return FoldedUser(self.base + (self.members[rows].sum(dim=0) + more*self.average) / max(len(rows)+more, 1)**.5, {i: math.nan for i in items})
+        start = self._with(typical)._starts([(rows, None)], np.ones(1, dtype=bool))[0]
+        return FoldedUser(start.astype(np.float32), items, np.full(len(items), np.nan, dtype=np.float32))
 
     def fold_in(self,
-        ratings:dict, # {item: stars}, or a Series of stars with item ids for its index
+        ratings, # {item: stars}, or a Series of stars indexed by item
+        user=None, # The user's id, if they have one
         typical:float|None=None, # As in `of_set`
-    )->FoldedUser: # To be passed in place of a user's id
-        "A user that the model never saw: the mean user, plus what the set says, plus ridge regression on what the stars add. Raises a `ValueError` for unknown items and stars that are not finite"
-        ratings = {plain(i): float(r) for i,r in dict(ratings).items()}
-        rows = [self._row(self._item_row, 'item', i) for i in ratings]
-        stars = torch.tensor(list(ratings.values()), dtype=torch.float64)
-        if not torch.isfinite(stars).all(): raise ValueError('a rating is NaN or infinite; right is a finite number of stars')
-        start = self.of_set(ratings, typical).theta.double()                                               # (d+1,)
-        X = torch.cat([self.item_factors[rows], torch.ones(len(rows), 1)], dim=1).double()                 # (n, d+1)
-        own = torch.linalg.solve(X.T@X + torch.diag(self.ridge*self.weights), X.T@(stars - self.item_bias[rows] - X@start))
-        return FoldedUser(start+own, ratings)
+    )->FoldedUser: # Pass it in place of a user's id
+        """A user whom the model never saw: the mean user, plus what the set says, plus ridge regression on what the
+        stars add. Raises a `ValueError` as `StarRecommender.fold_in` does"""
+        return super(SetRecommender, self._with(typical)).fold_in(ratings, user)
 
-    def update(self,
-        ratings:pd.DataFrame, # New ratings, also of new users and items
-        user:str='user', # Column of user ids
-        **kwargs, # The other columns, as in `Recommender.update`
-    )->'SetRecommender': # A new one; this one stays as it is
-        "As `Recommender.update`, with everybody who rated folded in anew, set included; the sets of those whom training has met are taken as they are, without `typical`. A new item says nothing of whoever rated it: that takes training"
-        updated = super().update(ratings, user=user, **kwargs)
-        res = object.__new__(type(self))
-        res.__dict__.update(updated.__dict__)
-        res.members = torch.cat([self.members, torch.zeros(len(res.items)-len(self.items), self.members.shape[1])])
-        res.base,res.average,res.weights,res.typical = self.base,self.average,self.weights,self.typical
-        n_users = self.trained[0]
-        for u in map(plain, ratings[user].unique()):
-            theta = res.fold_in({i: s for i,s in res._ratings[u].items() if i in res._item_row}, 0. if self._user_row.get(u, n_users) < n_users else None).theta.float()
-            res.user_factors[res._user_row[u]],res.user_bias[res._user_row[u]] = theta[:-1],theta[-1]
-        return res
-
-    def _save_more(self, folder):
-        of = hashlib.sha256((folder/'recommender.json').read_bytes()).digest()
-        tables = {'members': self.members.contiguous(), 'base': self.base, 'average': self.average, 'weights': self.weights, 'typical': torch.tensor([self.typical], dtype=torch.float64)}
-        (folder/'set.safetensors').write_bytes(safetensors_save({**tables, 'of': torch.tensor(list(of), dtype=torch.uint8)}))
-
-    @classmethod
-    def load(cls,
-        folder:str|Path, # What `save` made
-        most:int=4_000_000_000, # Bytes that a file may have: nothing larger is read
-    )->'SetRecommender':
-        "What `save` saved: the files of a `Recommender` and one more, which belongs to them. Raises a `RecommenderError` that says what is wrong with the folder"
-        res,file = super().load(folder, most),Path(folder)/'set.safetensors'
-        if not file.is_file(): raise RecommenderError(f'incomplete: {file} is missing')
-        if file.stat().st_size > most: raise RecommenderError(f'oversized: {file} has {file.stat().st_size:,} bytes, and most={most:,} are read')
-        try: t = safetensors_load(file.read_bytes())
-        except Exception as e: raise RecommenderError(f'tampered with: {file} holds no tables ({e})') from None
-        d,of = res.item_factors.shape[1]+1,hashlib.sha256((Path(folder)/'recommender.json').read_bytes()).digest()
-        right = {'members': (torch.float32, (len(res.items), d)), 'base': (torch.float32, (d,)), 'average': (torch.float32, (d,)), 'weights': (torch.float64, (d,)), 'typical': (torch.float64, (1,)), 'of': (torch.uint8, (32,))}
-        if {k: (v.dtype, tuple(v.shape)) for k,v in t.items()} != right or bytes(t['of'].tolist()) != of: raise RecommenderError(f'tampered with: {file} belongs to another recommender')
-        if not all(torch.isfinite(v).all() for v in t.values()) or not (t['weights'] > 0).all() or t['typical'] < 0: raise RecommenderError(f'tampered with: {file} holds numbers that no training gives')
-        res.members,res.base,res.average,res.weights,res.typical = t['members'],t['base'],t['average'],t['weights'],t['typical'].item()
-        return res
+    def explain(self,
+        user, # An id or a `FoldedUser`
+        item, # An id
+        k:int=5, # How many ratings
+    )->pd.DataFrame: # item, title, rating, speaks: by how much this rating moves the score of `item`; strongest first
+        """Which of the user's own ratings speak for an item, and which against it: by how much the score of the
+        folded-in user falls without its stars and its place in the set. A rating of the item itself doesn't count"""
+        met = not isinstance(user, FoldedUser) and self._user(user) < self.trained[0]
+        rec = self._with(0. if met else None)     # the sets of users whom training has met are whole
+        return super(SetRecommender, rec).explain(user, item, k)
 
 # %% ../../nbs/further/12_sets.ipynb #12-105
 def fit_predict(
