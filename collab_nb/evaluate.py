@@ -217,11 +217,12 @@ def evaluate(
     if at_least is not None:
         good = as_ratings(column(test, rating, 'rating')) >= at_least
         held = _pairs(row[good], col[good], len(every))
+    rank = getattr(rec, 'rank_scores', rec.scores)             # before a sigmoid, if there is one
     hits,tops = [],[]
     for start in range(0, len(users), bs):
         block = range(start, min(start+bs, len(users)))
         part = users[block.start:block.stop]
-        scores = _tensor(rec.scores(part))
+        scores = _tensor(rank(part))
         if tuple(scores.shape) != (len(part), len(items)): raise ValueError(f'scores must have the shape {(len(part), len(items))}, got {tuple(scores.shape)}')
         tops.append(top_k(scores, k, _mask(seen, len(every), block)[:,:len(items)], seed, part).cpu())
         hits.append(_mask(held, len(every), block).gather(1, tops[-1].clamp(min=0)) & (tops[-1] >= 0))

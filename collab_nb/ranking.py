@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from scipy.sparse import csr_array,issparse
 
 # %% ../nbs/09_ranking.ipynb #09-005
-from .columns import column,plain,sorted_ids,whole_number
+from .columns import as_frame,column,plain,sorted_ids,whole_number
 from .serving import ImplicitRecommender,ItemRecommender,KnownRatings
 
 # %% ../nbs/09_ranking.ipynb #09-020d
@@ -143,6 +143,7 @@ def ials(
         if not 0 < v < inf: raise ValueError(f'{name} must be above 0 and finite, got {v!r}')
     if not -inf < nu < inf: raise ValueError(f'nu must be finite, got {nu!r}')
     for name,v in (('n_factors', n_factors), ('n_iter', n_iter)): whole_number(name, v)
+    train = train if issparse(train) else as_frame(train, 'train')
     users,items,table = _table(train, user, item, weight)
     sides = table,table.T.tocsr()
     row_weights = [torch.from_numpy(t.sum(axis=1))*alpha + t.shape[1] for t in sides]
@@ -178,6 +179,7 @@ def ease(
     ids are row and column numbers, and stored zeros count as blanks. Raises a `ValueError` for a missing column, a
     table without ratings, and a `reg` that isn't positive"""
     if not 0 < reg < inf: raise ValueError(f'reg must be above 0 and finite, got {reg!r}')
+    train = train if issparse(train) else as_frame(train, 'train')
     users,items,table = _table(train, user, item)
     gram = _gram(table)
     gram.diagonal().add_(reg)

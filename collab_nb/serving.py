@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load,save
 
 # %% ../nbs/lib/serving.ipynb #serving-004
-from .columns import as_ratings,column,plain,sorted_ids,whole_number
+from .columns import as_frame,as_ratings,column,plain,sorted_ids,whole_number
 
 # %% ../nbs/lib/serving.ipynb #serving-007
 class KnownRatings:
@@ -553,6 +553,7 @@ class _Reading:
     "Tables of new ratings"
     def _read(self, ratings, user, item, rating):
         "A frame with columns user, item, value: of a pair that repeats, the last one"
+        ratings = as_frame(ratings)
         rating = self._column if rating is None else rating
         cols = {'user': column(ratings, user, 'user'), 'item': column(ratings, item, 'item')}
         for what,col in cols.items(): self._same_kind(sorted_ids(col)[:1], what)
@@ -593,6 +594,7 @@ class _Updating(_Reading):
         """New ratings enter without training. Items that training hasn't met are folded in from the users whom it has
         met; then everybody who rated is folded in anew. A new item stays unknown until somebody rates it whom training
         has met. Costs in proportion to what's new. Raises a `ValueError` for what's wrong with the table"""
+        ratings = as_frame(ratings)
         new = self._read(ratings, user, item, rating)
         res = copy.copy(self)
         res._counts = None
@@ -1297,6 +1299,7 @@ def has_genre(
     genre:str='genres', # Column of genres, separated by '|'
 )->pd.Series: # bool, indexed by item: for `among=` and `without=`
     "Which movies have any of some genres? Raises a `ValueError` for a genre that no movie has"
+    movies = as_frame(movies, 'movies')
     each = column(movies, genre, 'genre').fillna('').astype(str).str.split('|')
     there = {g for names in each for g in names if g}
     for g in genres:
@@ -1313,6 +1316,7 @@ def with_title(
     title:str='title', # Column of titles
 )->pd.Series: # bool, indexed by item: for `among=` and `without=`
     "Which movies have one of some titles? Raises a `ValueError` for a title that isn't there; it says which come close"
+    movies = as_frame(movies, 'movies')
     names = column(movies, title, 'title').fillna('').astype(str)
     titles = [titles] if isinstance(titles, str) else list(titles)
     there = set(names)

@@ -256,14 +256,15 @@ def needs(requirements, found):
         needs(found[name].requires or [], found)
     return found
 
-def linked(python, wheel):
-    "Give an empty environment the wheel, and links to what it requires: no network, and seconds instead of minutes"
+def linked(python, wheel, asked=None):
+    """Give an empty environment the wheel, and links to what it requires, or to the packages that are asked for: no
+    network, and seconds instead of minutes"""
     site = Path(run(python, '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))').strip())
     with zipfile.ZipFile(wheel) as z:
         z.extractall(site)
         about = next(n for n in z.namelist() if n.endswith('.dist-info/METADATA'))
-        asked = [line.removeprefix('Requires-Dist: ') for line in z.read(about).decode().splitlines()
-                 if line.startswith('Requires-Dist: ') and 'extra ==' not in line]
+        asked = asked or [line.removeprefix('Requires-Dist: ') for line in z.read(about).decode().splitlines()
+                          if line.startswith('Requires-Dist: ') and 'extra ==' not in line]
     for dist in needs(asked, {}).values():
         for top in {f.parts[0] for f in dist.files if f.parts[0] not in ('..', '__pycache__')}:
             if not (site/top).exists(): (site/top).symlink_to(dist.locate_file(top))
@@ -300,6 +301,39 @@ for name in sys.argv[1:]:
     os.chdir(os.environ["NBS"])
     print(os.path.basename(name), "begins well")
 '''
+
+SERVE = '''
+import sys
+from collab_nb.serving import Recommender
+for folder in sys.argv[1:]:
+    rec = Recommender.load(folder)
+    me = rec.fold_in({1: 5, 2: 1} if rec.kind == "stars" else [1, 2])
+    print(rec.recommend_all(10).to_json(), rec.recommend(me).to_json())
+for name in ("torch", "fastai", "matplotlib", "narwhals"):
+    try: __import__(name)
+    except ImportError: pass
+    else: sys.exit(name + " is there")
+'''
+
+def test_three_packages_are_enough_to_serve(built, tmp_path, path):
+    "The wheel without what it requires, NumPy, pandas and safetensors: every kind gives the same lists"
+    import numpy as np
+
+    from collab_nb.ranking import ease,ials
+    from collab_nb.serving import Recommender
+    from collab_nb.synth import synth_ratings
+    venv.create(tmp_path/'env', with_pip=False)
+    python = tmp_path/'env'/('Scripts' if os.name == 'nt' else 'bin')/'python'
+    linked(python, built[0], ['numpy', 'pandas', 'safetensors'])
+    table,rng = synth_ratings(30, 20, 300, seed=0),np.random.default_rng(0)
+    stars = Recommender.from_factors(rng.normal(size=(30, 4)), rng.normal(size=(20, 4)), range(1, 31), range(1, 21),
+                                     y_range=(-9, 19), seen=table)
+    recs = {'stars': stars, 'ials': ials(table, 4), 'ease': ease(table, 9.)}
+    for name,rec in recs.items(): rec.save(tmp_path/name)
+    out = run(python, '-c', SERVE, *(tmp_path/name for name in recs), cwd=tmp_path, env=outside(path))
+    for rec,line in zip(recs.values(), out.splitlines(), strict=True):
+        me = rec.fold_in({1: 5, 2: 1} if rec.kind == 'stars' else [1, 2])
+        assert line == f'{rec.recommend_all(10).to_json()} {rec.recommend(me).to_json()}'
 
 def test_every_module_of_the_wheel_imports(empty_env, tmp_path, path):
     names = run(empty_env, '-c', EVERY_MODULE, cwd=tmp_path, env=outside(path)).split()

@@ -19,7 +19,7 @@ from fastai.optimizer import OptimWrapper
 from torch import nn
 
 import collab_nb
-from ..columns import plain
+from ..columns import as_times,plain
 from ..data import rating_dls
 from ..loader import Learner
 from ..serving import FoldedUser,StarRecommender,fold_in
@@ -120,13 +120,10 @@ def film_tags(
 
 # %% ../../nbs/further/12_sets.ipynb #12-042
 def user_days(
-    ratings:pd.DataFrame, # With columns `user` and `timestamp` (seconds since 1970)
+    ratings:pd.DataFrame, # With columns `user` and `timestamp` (seconds since 1970, or dates)
 )->pd.Series: # An id, str, for each row: the user and the day
-    "On which of a user's days (UTC) each rating was given. Raises a `ValueError` for times that aren't in seconds"
-    time = ratings.timestamp
-    bad = time[~time.between(0, 4_102_444_800)] if pd.api.types.is_numeric_dtype(time) else time     # until 2100
-    if len(bad): raise ValueError(f'timestamp must be in seconds since 1970, up to 2100, got {plain(bad.iloc[0])!r}')
-    return ratings.user.astype(str) + ' on ' + pd.to_datetime(time, unit='s').dt.strftime('%Y-%m-%d')
+    "On which of a user's days (UTC) each rating was given. Raises a `ValueError` for times that are neither"
+    return ratings.user.astype(str) + ' on ' + as_times(ratings.timestamp).dt.strftime('%Y-%m-%d')
 
 # %% ../../nbs/further/12_sets.ipynb #12-045
 class Rows(Module):
