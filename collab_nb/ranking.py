@@ -38,7 +38,11 @@ def _baskets(table, cells=8192):
         res.append((rows, cols[at].where(real, table.shape[1]), weights[at].where(real, 1.)))
     return res
 
-def _solve(A, b): return torch.cholesky_solve(b, torch.linalg.cholesky(A, upper=True), upper=True)
+def _solve(A, b):
+    try: return torch.cholesky_solve(b, torch.linalg.cholesky(A, upper=True), upper=True)
+    except torch.linalg.LinAlgError:
+        raise ValueError('reg must be larger, or alpha and the weights smaller: the equations have no solution in '
+                         'single precision') from None
 
 # %% ../nbs/09_ranking.ipynb #09-021
 def als_step(
@@ -138,11 +142,13 @@ def ials(
     Koren, 2022; dividing by the mean keeps `reg` on one scale for every nu). The weights of a repeated (user, item)
     pair are summed; without `weight` it counts once. Of a sparse matrix the ids are row and column numbers, and stored
     zeros count as blanks. Raises a `ValueError` for a missing column, a table without ratings, weights that aren't
-    finite numbers above 0, and impossible settings"""
+    finite numbers above 0, and impossible settings. The default `reg` suits tables like MovieLens-100k; a table of a few
+    hundred rows wants less of it, and fewer factors: choose both on held-out rows"""
     for name,v in (('reg', reg), ('alpha', alpha)):
         if not 0 < v < inf: raise ValueError(f'{name} must be above 0 and finite, got {v!r}')
     if not -inf < nu < inf: raise ValueError(f'nu must be finite, got {nu!r}')
     for name,v in (('n_factors', n_factors), ('n_iter', n_iter)): whole_number(name, v)
+    whole_number('seed', seed, 0)
     train = train if issparse(train) else as_frame(train, 'train')
     users,items,table = _table(train, user, item, weight)
     sides = table,table.T.tocsr()
@@ -155,7 +161,7 @@ def ials(
         P = als_step(Q, of_users, lam_users, alpha)     # (n_users, d)
         Q = als_step(P, of_items, lam_items, alpha)     # (n_items, d)
     return ImplicitRecommender(P, Q, users, items, None, _titles(train, item, title), _known(table),
-                               alpha, reg, nu, means, weight is not None)
+                               alpha, reg, nu, means, 'weight' if weight and issparse(train) else weight)
 
 # %% ../nbs/09_ranking.ipynb #09-030
 def _gram(table, cells=2**24):
@@ -183,7 +189,8 @@ def ease(
     users,items,table = _table(train, user, item)
     gram = _gram(table)
     gram.diagonal().add_(reg)
-    B = torch.cholesky_inverse(torch.linalg.cholesky(gram))     # P, for now
-    B /= -B.diagonal()                                          # column j divided by P_jj
+    try: B = torch.cholesky_inverse(torch.linalg.cholesky(gram))     # (X'X + reg I)^-1, for now
+    except torch.linalg.LinAlgError: raise ValueError(f'reg must be larger for this table, got {reg!r}') from None
+    B /= -B.diagonal()                                          # column j divided by its diagonal
     B.fill_diagonal_(0)
     return ItemRecommender(B, users, items, _titles(train, item, title), _known(table))

@@ -36,7 +36,7 @@ def make(kind, table):
     if kind in ('implicit', 'weighted'):
         weighted = kind == 'weighted'
         return Recommender.from_factors(P, Q, USERS, ITEMS, 'implicit', table, rating='rating' if weighted else None,
-                                        weighted=weighted, titles=titles, reg=2.)
+                                        weight='rating' if weighted else None, titles=titles, reg=2.)
     B = rng.normal(size=(M, M))
     np.fill_diagonal(B, 0)
     known = KnownRatings.from_pairs([USERS.index(u) for u in table.user], table.movie, np.ones(len(table)), N)
@@ -169,6 +169,36 @@ def test_a_new_item(rec):
     assert later.items[-1] == 99 and later.titles[99] == 'New one' and 99 in later.recommend('u4', k=M+1).item.tolist()
     assert 99 not in later.recommend('u1', k=M+1).item.tolist()
 
+def test_piece_by_piece_is_at_once(rec):
+    "New users, new items that nobody knows yet, old users, and ratings that change: one by one, and in any cut"
+    column = 'rating' if rec.kind == 'stars' or getattr(rec, 'weighted', False) else None
+    news = frame(['new', 'new', 'x', 'u1', 'u2', 'x', 'u3', 'u1'], [98, 3, 99, 99, 98, 5, 99, 7],
+                 [5, 1, 4, 4, 2, 3, 1, 5])
+    at_once = rec.update(news, rating=column)
+    for cuts in (range(1, 8), [3], [5, 6]):
+        piece = rec
+        for part in np.split(np.arange(8), cuts): piece = piece.update(news.iloc[part], rating=column)
+        assert set(piece.items) == set(at_once.items)
+        order = [piece.items.index(i) for i in at_once.items]
+        assert np.allclose(piece.scores(at_once.users)[:,order], at_once.scores(at_once.users), atol=1e-4)
+    again = at_once.update(news, rating=column)
+    assert np.allclose(again.scores(again.users), at_once.scores(again.users), atol=1e-6)
+
+def test_forgetting_is_as_if_they_had_never_come(rec):
+    "As far as training has nothing to do with it"
+    column = 'rating' if rec.kind == 'stars' or getattr(rec, 'weighted', False) else None
+    theirs = frame('guest', [98, 3, 99], [5, 1, 4])
+    private = frame('u1', [97, 99], [5, 4], title='private')
+    others = frame(['u2', 'y', 'y'], [98, 98, 4], [2, 3, 3])
+    both = rec.update(pd.concat([others, theirs, private]), rating=column).forget('guest')
+    want = rec.update(pd.concat([others, private]), rating=column)
+    assert both.users == want.users and set(both.items) == set(want.items)
+    order = [both.items.index(i) for i in want.items]
+    assert np.allclose(both.scores('y')[:,order], want.scores('y'), atol=1e-5)
+    gone = rec.update(pd.concat([others, theirs, private]), rating=column).forget('u1')
+    assert 97 not in gone.items and 'private' not in gone.titles.values() and set(gone.items) <= {*ITEMS, 98}
+    assert np.allclose(gone.scores('y'), rec.update(pd.concat([others, theirs]), rating=column).scores('y'), atol=1e-5)
+
 def test_many_updates_are_packed(rec, table):
     piece = rec
     for n in range(40): piece = piece.update(frame([f'x{n}', 'u1'], [n, n], [3, 3]))
@@ -185,8 +215,8 @@ def test_forget(rec, table, tmp_path):
     later.save(tmp_path/'r')
     assert 'u5' not in (tmp_path/'r'/'config.json').read_text()
     assert Recommender.load(tmp_path/'r').recommend_all().equals(later.recommend_all())
-    if rec.kind == 'stars':     # the new item has no longer to do with u5
-        assert not np.array_equal(later.item_factors[-1], rec.update(frame(['u5', 'u6'], 99, [5, 1])).item_factors[-1])
+    if rec.kind == 'stars':     # the new item is what u6 alone makes of it
+        assert np.allclose(later.item_factors[-1], rec.update(frame(['u6'], 99, [1])).item_factors[-1], atol=1e-5)
 
 # The same ten everywhere
 
@@ -239,6 +269,22 @@ def test_a_kind_that_was_not_asked_for(stars, tmp_path):
     with pytest.raises(RecommenderError, match='holds a StarRecommender, not a ItemRecommender'):
         ItemRecommender.load(tmp_path/'r')
 
+def test_other_files_in_the_folder_stay(stars, tmp_path):
+    (tmp_path/'r').mkdir()
+    stars.save(tmp_path/'r')     # an empty folder is fine
+    (tmp_path/'r'/'.git').mkdir()
+    (tmp_path/'r'/'notes.txt').write_text('mine')
+    stars.save(str(tmp_path/'r'))
+    names = ['.git', 'README.md', 'config.json', 'model.safetensors', 'notes.txt']
+    assert sorted(p.name for p in (tmp_path/'r').iterdir()) == names
+    assert [p.name for p in tmp_path.iterdir()] == ['r'] and Recommender.load(tmp_path/'r').users == stars.users
+
+def test_what_cannot_be_read_is_incomplete(stars, tmp_path, monkeypatch):
+    stars.save(tmp_path/'r')
+    def gone(*args): raise FileNotFoundError('gone')
+    monkeypatch.setattr('collab_nb.serving._read_tensors', gone)
+    with pytest.raises(RecommenderError, match='^incomplete: .*gone'): Recommender.load(tmp_path/'r')
+
 # Without a training framework
 
 THIN = """import sys
@@ -267,7 +313,7 @@ def test_serving_loads_nothing_heavy(table, tmp_path):
     (lambda r: r.recommend('u1', k=2.5), 'k must be a whole number'),
     (lambda r: r.recommend(1.5), 'ids must be int or str, got 1.5'),
     (lambda r: r.recommend(None), 'ids must be int or str, got None'),
-    (lambda r: r.recommend(7), "user 7 has no training rating.*known are str ids 'u0'"),
+    (lambda r: r.recommend(7), 'user 7 is of type int, the known users are of type str'),
     (lambda r: r.similar('5'), "item '5' has no training rating.*known are int ids 0"),
     (lambda r: r.recommend('u1', among=[1, 999]), 'item 999'),
     (lambda r: r.recommend('u1', among=np.array([True]*M)), 'must be a boolean Series indexed by item, got an array'),
@@ -300,6 +346,54 @@ def test_one_where_many_are_expected(stars):
     assert stars.recommend('u1', among=5).item.tolist() in ([5], [])
     assert stars.recommend([]).empty and list(stars.recommend([]).columns) == ['user', 'item', 'title', 'score']
     with pytest.raises(ValueError, match='must be pairs, got 2 and 3'): stars.predict(['u1', 'u2'], [1, 2, 3])
+
+def test_a_user_of_another_model_is_refused(rec, table):
+    me = rec.fold_in(given(rec, [1, 2], [5, 1]))
+    later = rec.update(frame(['u5'], [1], [3]))
+    assert len(later.recommend(me)) == 10     # an update is the same model
+    rng = np.random.default_rng(9)
+    if rec.kind == 'items': other = ItemRecommender(rng.normal(size=(M, M)), USERS, ITEMS, known=rec.known)
+    else: other = type(rec)(rng.normal(size=(N, 6)), rng.normal(size=(M, 6)), USERS, ITEMS, known=rec.known)
+    with pytest.raises(ValueError, match='got one from another model'): other.recommend(me)
+
+def test_guests_without_a_name(rec):
+    guests = [rec.fold_in(given(rec, [1, 2], [5, 1])), rec.fold_in(given(rec, [1, 2], [5, 1]), user='me')]
+    assert rec.recommend([*guests, 'u1'], k=1).user.tolist() == ['guest 0', 'me', 'u1']
+
+def test_nothing_known_of_a_user(rec, table):
+    "For stars that's the mean user; without stars no list is better than another"
+    if rec.kind == 'stars':
+        assert len(rec.recommend(rec.fold_in({}))) == 10
+        return
+    for user,r in ((rec.fold_in([]), rec), ('new', rec.update(frame(['new'], [99], [3])))):
+        with pytest.raises(ValueError, match='has nothing that the model knows'): r.recommend(user)
+        assert r.recommend(user, cold='popular', k=3).cold.all()
+        assert 'new' not in set(r.recommend_all(3).user)
+
+def test_clicks_that_repeat(table):
+    "They count where weights count"
+    for kind,weight in (('implicit', 1.), ('weighted', 2.)):
+        rec = make(kind, table)
+        assert rec.fold_in([1, 2, 1]).ratings == {1: weight, 2: 1.}
+        twice = rec.update(frame('new', [1, 2, 1], 1))
+        assert [c.tolist() for c in twice.known.row(N)] == [[1, 2], [weight, 1.]]
+        for bad in ({1: np.nan}, {1: None}, {1: '5'}, {1: -1}):
+            with pytest.raises(ValueError): rec.fold_in(bad)
+    unweighted = frame('a', [1], 1).drop(columns='rating')
+    with pytest.raises(ValueError, match="no column 'rating'"): make('weighted', table).update(unweighted)
+
+def test_what_is_returned_can_be_changed(rec):
+    before = rec.recommend_all()
+    rec.counts[:] = 7
+    for part in rec.vectors(): part[:] = 0
+    rec.scores('u1')[:] = 0
+    if rec.kind != 'items': rec.item_factors[:] = rec.user_factors[:] = 0
+    assert rec.recommend_all().equals(before) and set(rec.counts) != {7}
+
+def test_titles_must_be_of_the_items():
+    for titles in (pd.Series(['Up', 'It']), ['Up', 'It'], {'7': 'Up'}):
+        with pytest.raises(ValueError, match='titles must be'):
+            Recommender.from_factors(np.eye(2), np.eye(2), items=[7, 8], titles=titles)
 
 def test_numpy_integers_everywhere():
     rec = Recommender.from_factors(np.eye(3), np.eye(3), np.arange(3), np.arange(3), seen=frame([0], [1], [3.]))

@@ -118,7 +118,7 @@ def test_days():
     assert days(86400, 0.) == ['7 on 1970-01-02', '7 on 1970-01-01'] and days(4_102_444_799) == ['7 on 2099-12-31']
     assert days(pd.Timestamp('2020-01-02')) == ['7 on 2020-01-02']
     for bad in (1_700_000_000_000, -1, '881250949', '2023-9-30', math.nan, math.inf):
-        with pytest.raises(ValueError, match="times must be|in column 'timestamp'|column 'timestamp' is empty"): days(bad)
+        with pytest.raises(ValueError, match="times must be|column 'timestamp'"): days(bad)
 
 # The model and its prior
 

@@ -315,10 +315,14 @@ class _Sets(StarRecommender):
         return fold_in(self.item_table, lists, self.ridge, starts, weights=self.ridge_weights).astype(np.float32)
 
     def _add_items(self, new, rows, names):
-        fresh = super()._add_items(new, rows, names)     # they say nothing about who rated them: that takes training
-        blank = np.zeros((len(fresh), len(self.base)), dtype=np.float32)
-        self.members = np.concatenate([self.members, blank])
-        return fresh
+        moved = super()._add_items(new, rows, names)
+        blank = np.zeros((len(self.items)-len(self.members), len(self.base)), dtype=np.float32)
+        self.members = np.concatenate([self.members, blank])     # being in a set says something after training alone
+        return moved
+
+    def _keep_items(self, kept):
+        super()._keep_items(kept)
+        self.members = self.members[kept]
 
 # %% ../../nbs/further/12_sets.ipynb #12-145
 def _members(side, codes):
@@ -393,7 +397,8 @@ class SetRecommender(_KeptSets):
         items = list(dict.fromkeys(map(plain, items)))
         rows = [self._item_row[i] for i in items if i in self._item_row]
         start = self._with(typical)._starts([(rows, None)], np.ones(1, dtype=bool))[0]
-        return FoldedUser(start.astype(np.float32), items, np.full(len(items), np.nan, dtype=np.float32))
+        stars = np.full(len(items), np.nan, dtype=np.float32)
+        return FoldedUser(start.astype(np.float32), items, stars, stamp=self._stamp())
 
     def fold_in(self,
         ratings, # {item: stars}, or a Series of stars indexed by item

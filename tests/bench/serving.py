@@ -1,12 +1,14 @@
 """What serving costs on one thread: processor seconds and memory of each piece of work, beside what version 0.1 took.
-    python tests/bench/serving.py            every row, each in a process of its own: some minutes
+    python tests/bench/serving.py            every row, a process each: a minute or two; stored for nbs/lib/serving
     python tests/bench/serving.py load       rows with this word in their names
 Ratings are planted (`synth_ratings`), factors are random: the time doesn't depend on what they mean."""
 import os
 
 for name in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'): os.environ[name] = '1'
 
+import datetime
 import json
+import platform
 import resource
 import subprocess
 import sys
@@ -105,6 +107,13 @@ def cost(f):
     f()
     return time.process_time()-start
 
+def most_mb(reset=False):
+    "Most memory so far in MB; `reset` lets Linux begin anew from what's held now"
+    status = Path('/proc/self/status')
+    if reset and status.exists(): Path('/proc/self/clear_refs').write_text('5')
+    if not status.exists(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
+    return int(next(line for line in status.read_text().splitlines() if line.startswith('VmHWM')).split()[1])/1024
+
 NEW_PROCESS = """import resource,sys,time
 from collab_nb.serving import Recommender
 rec = Recommender.load(sys.argv[1])
@@ -119,13 +128,21 @@ def run(name, folder):
         seconds,mb = map(float, subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
     else:
         f,times = work(name, ROWS[name][0], folder)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
+        before = most_mb(reset=True)
         seconds = f if isinstance(f, float) else float(np.median([cost(f) for _ in range(times)]))
-        mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024 - before
+        mb = most_mb() - before
     print(json.dumps({'seconds': seconds, 'mb': mb}))
+
+STORED = Path(__file__).parents[2]/'nbs'/'lib'/'serving_costs.json'
+
+def processor():
+    "What the processor calls itself"
+    try: return next(line.split(': ')[1].strip() for line in open('/proc/cpuinfo') if line.startswith('model name'))
+    except (OSError, StopIteration): return platform.processor()
 
 def main(words):
     if words[:1] == ['--row']: return run(words[1], Path(words[2]))
+    rows = []
     print(f"{'work':38} {'0.1':>16} {'wanted':>16} {'now: CPU s':>12} {'MB more':>8}")
     with tempfile.TemporaryDirectory() as folder:
         chosen = {name: row for name,row in ROWS.items() if not words or any(w in name for w in words)}
@@ -135,5 +152,10 @@ def main(words):
             if out.returncode: sys.exit(f'{name}:\n{out.stderr[-2000:]}')
             got = json.loads(out.stdout.splitlines()[-1])
             print(f"{name:38} {before:>16} {wanted:>16} {got['seconds']:12.4f} {got['mb']:8.0f}", flush=True)
+            rows.append({'work': name, '0.1': before, 'wanted': wanted, 'CPU s': round(got['seconds'], 4),
+                         'MB more': round(got['mb'])})
+    if words: return
+    about = {'machine': f'one thread of {processor()}', 'date': str(datetime.date.today())}
+    STORED.write_text(json.dumps({**about, 'rows': rows}, indent=1)+'\n', encoding='utf-8')
 
 if __name__ == '__main__': main(sys.argv[1:])
