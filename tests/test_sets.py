@@ -315,11 +315,12 @@ def test_update_of_a_user_that_training_has_met(rec, table, splits):
 
 def test_update_folds_in_once(rec, monkeypatch):
     "Everybody who rated, in one call, and each of them once"
-    calls,fold = [],SetRecommender._fold_users
+    name = '_fold_users'
+    calls,fold = [],getattr(SetRecommender, name)
     def counted(self, lists, guests):
         calls.append((len(lists), list(guests)))
         return fold(self, lists, guests)
-    monkeypatch.setattr(SetRecommender, '_fold_users', counted)
+    monkeypatch.setattr(SetRecommender, name, counted)
     users = [9999, rec.users[2], 9999, 9998]
     rec.update(pd.DataFrame({'user': users, 'movie': rec.items[:4], 'rating': [1., 2., 3., 4.]}))
     assert calls == [(3, [False, True, True])]
