@@ -488,12 +488,14 @@ def test_tables_of_any_kind(table):
     "polars and Arrow tables where a frame goes"
     polars = pytest.importorskip('polars')
     from collab_nb.ranking import ease,ials
-    here,there = table.drop(columns='rating'),polars.from_pandas(table.drop(columns='rating'))
+    def convert(t): return polars.DataFrame({c: t[c].tolist() for c in t})
+    here = table.drop(columns='rating')
+    there = convert(here)
     for fit in (lambda t: ials(t, 4, 2.), lambda t: ease(t, 9.)):
         a,b = fit(here),fit(there)
         assert a.recommend_all().equals(b.recommend_all())
         news = frame(['new', 'new'], [1, 2], 1).drop(columns='rating')
-        assert a.update(news).recommend('new').equals(b.update(polars.from_pandas(news)).recommend('new'))
-        assert b.fold_in_many(polars.from_pandas(news))[0].items == [1, 2]
+        assert a.update(news).recommend('new').equals(b.update(convert(news)).recommend('new'))
+        assert b.fold_in_many(convert(news))[0].items == [1, 2]
     movies = pd.DataFrame({'movie': [1, 2], 'title': ['Up', 'It'], 'genres': ['Drama', 'Horror']})
-    assert has_genre(polars.from_pandas(movies), 'Horror').tolist() == [False, True]
+    assert has_genre(convert(movies), 'Horror').tolist() == [False, True]
