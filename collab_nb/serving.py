@@ -404,6 +404,10 @@ def _flag(given, name):
                          'which item each True belongs to')
     return False
 
+def _check_popularity(popularity):
+    if not isinstance(popularity, Real) or not 0 <= popularity <= 1:
+        raise ValueError(f'popularity must be between 0 and 1, got {popularity!r}')
+
 class _Filtering:
     "Which items may be listed"
     def _allowed(self, among, without):
@@ -431,10 +435,6 @@ class _Filtering:
         return res
 
 # %% ../nbs/lib/serving.ipynb #serving-031
-def _check_popularity(popularity):
-    if not isinstance(popularity, Real) or not 0 <= popularity <= 1:
-        raise ValueError(f'popularity must be between 0 and 1, got {popularity!r}')
-
 class _Listing(_Scoring, _Filtering):
     "Lists for one user, or several"
     def recommend(self,
@@ -639,6 +639,12 @@ class _Reading:
             np.concatenate([items, cols]), np.concatenate([old, values]), len(touched))
         return self.known.replaced({r: both.row(n) for n,r in enumerate(touched.tolist())})
 
+    def _add_users(self, ids):
+        fresh = [u for u in map(plain, ids) if u not in self._user_row]
+        if not fresh: return
+        self._user_row = {**self._user_row, **{u: len(self.users)+n for n,u in enumerate(fresh)}}
+        self.users = self.users + fresh
+
 # %% ../nbs/lib/serving.ipynb #serving-039
 class _Updating(_Reading):
     "New ratings without training"
@@ -672,12 +678,6 @@ class _Updating(_Reading):
     def _refold_users(self, rows):
         vectors = self._fold_users([self.known.row(r) for r in rows], rows >= self.trained[0])
         self._put_users(rows, vectors)
-
-    def _add_users(self, ids):
-        fresh = [u for u in map(plain, ids) if u not in self._user_row]
-        if not fresh: return
-        self._user_row = {**self._user_row, **{u: len(self.users)+n for n,u in enumerate(fresh)}}
-        self.users = self.users + fresh
 
     def _add_items(self, new, rows, names):
         "Fold in the items that training hasn't met; gives those whose vectors are new"
@@ -843,6 +843,7 @@ def _swap(part, folder):
         raise
     shutil.rmtree(old, ignore_errors=True)
 
+# %% ../nbs/lib/serving.ipynb #serving-045b
 class _Saving:
     "A folder that can't run code: numbers as safetensors, ids and titles as JSON, and a README.md"
     def save(self,
@@ -1114,8 +1115,8 @@ class _Vectors:
         return unit @ unit[r]
 
 # %% ../nbs/lib/serving.ipynb #serving-057
-class _Factors(_Vectors, Recommender):
-    "What models with a vector for each user and item have in common"
+class _Tables(_Vectors, Recommender):
+    "A vector for each user and item"
     def __init__(self, user_factors, item_factors, users=None, items=None, user_bias=None, item_bias=None, titles=None,
                  known=None):
         super().__init__(range(len(user_factors)) if users is None else users,
@@ -1158,6 +1159,9 @@ class _Factors(_Vectors, Recommender):
 
     def _fingerprint(self): return np.ascontiguousarray(self.item_table[:self.trained[1]]).tobytes()
 
+# %% ../nbs/lib/serving.ipynb #serving-057b
+class _Factors(_Tables):
+    "What models with a vector for each user and item save"
     def _config(self): return {**super()._config(), 'n_factors': self.item_table.shape[1]-1}
 
     def _facts(self): return {'factors': self.item_table.shape[1]-1}
