@@ -339,6 +339,10 @@ def test_an_index_that_counts_rows_is_no_filter(stars):
     renamed = Recommender.from_factors(stars.user_factors, stars.item_factors, USERS, range(1, M+1))
     with pytest.raises(ValueError, match='index counts rows'): renamed.recommend('u1', among=yes)
 
+def test_a_filter_of_objects_is_a_filter(stars):
+    shelf = pd.Series([True, False, True], index=[1, 2, 3], dtype=object)
+    assert set(stars.recommend('u1', among=shelf, include_seen=True).item) == {1, 3}
+
 def test_one_where_many_are_expected(stars):
     assert np.allclose(stars.predict('u1', [10, 20]), [stars.predict('u1', 10)[0], stars.predict(['u1'], [20])[0]])
     assert np.allclose(stars.predict(['u1', 'u2'], 10), stars.predict(['u1', 'u2'], [10, 10]))
