@@ -102,26 +102,25 @@ def _cells(matrix, weight):
                          f'got {plain(cells.data[k])!r} in row {cells.row[k]:,}, column {cells.col[k]:,}')
     return tuple(a[values > 0] for a in (cells.row, cells.col, values))
 
-def _table(train, user, item, weight=None):
-    "User ids, item ids, and who rated what as a CSR table of weights (n_users, n_items) float32, each pair once"
+def _table(train, user, item, title, weight=None):
+    """User ids, item ids, titles, and who rated what as a CSR table of weights (n_users, n_items) float32, each pair
+    once"""
+    titles = None
     if issparse(train):
         u,i,w = _cells(train, weight)
         users,items = (list(range(n)) for n in train.shape)
     else:
+        train = as_frame(train, 'train')
         users,items = (sorted_ids(column(train, c, what)) for c,what in ((user, 'user'), (item, 'item')))
         u,i = (pd.Index(known).get_indexer(train[c]) for c,known in ((user, users), (item, items)))
+        if title in train.columns: titles = dict(zip(train[item].map(plain), train[title]))
         w = np.ones(len(u), dtype='float32') if weight is None else _as_weights(column(train, weight, 'weight'))
     if not len(u): raise ValueError('train must have at least one rating, got an empty table')
     table = csr_array((w, (u, i)), shape=(len(users), len(items)))     # sums the weights of repeated pairs
     if weight is None: table.data[:] = 1
-    return users,items,table
+    return users,items,titles,table
 
 def _known(table): return KnownRatings(table.indptr.astype('int64'), table.indices.astype('int32'), table.data)
-
-def _titles(train, item, title):
-    "{item: title}, if the table has titles"
-    if issparse(train) or title not in train.columns: return None
-    return dict(zip(train[item].map(plain), train[title]))
 
 # %% ../nbs/09_ranking.ipynb #09-025
 def ials(
@@ -149,8 +148,7 @@ def ials(
     if not -inf < nu < inf: raise ValueError(f'nu must be finite, got {nu!r}')
     for name,v in (('n_factors', n_factors), ('n_iter', n_iter)): whole_number(name, v)
     whole_number('seed', seed, 0)
-    train = train if issparse(train) else as_frame(train, 'train')
-    users,items,table = _table(train, user, item, weight)
+    users,items,titles,table = _table(train, user, item, title, weight)
     sides = table,table.T.tocsr()
     row_weights = [torch.from_numpy(t.sum(axis=1))*alpha + t.shape[1] for t in sides]
     means = [w.mean().item() for w in row_weights]
@@ -160,7 +158,7 @@ def ials(
     for _ in range(n_iter):
         P = als_step(Q, of_users, lam_users, alpha)     # (n_users, d)
         Q = als_step(P, of_items, lam_items, alpha)     # (n_items, d)
-    return ImplicitRecommender(P, Q, users, items, None, _titles(train, item, title), _known(table),
+    return ImplicitRecommender(P, Q, users, items, None, titles, _known(table),
                                alpha, reg, nu, means, 'weight' if weight and issparse(train) else weight)
 
 # %% ../nbs/09_ranking.ipynb #09-030
@@ -185,12 +183,11 @@ def ease(
     ids are row and column numbers, and stored zeros count as blanks. Raises a `ValueError` for a missing column, a
     table without ratings, and a `reg` that isn't positive"""
     if not 0 < reg < inf: raise ValueError(f'reg must be above 0 and finite, got {reg!r}')
-    train = train if issparse(train) else as_frame(train, 'train')
-    users,items,table = _table(train, user, item)
+    users,items,titles,table = _table(train, user, item, title)
     gram = _gram(table)
     gram.diagonal().add_(reg)
     try: B = torch.cholesky_inverse(torch.linalg.cholesky(gram))     # (X'X + reg I)^-1, for now
     except torch.linalg.LinAlgError: raise ValueError(f'reg must be larger for this table, got {reg!r}') from None
     B /= -B.diagonal()                                          # column j divided by its diagonal
     B.fill_diagonal_(0)
-    return ItemRecommender(B, users, items, _titles(train, item, title), _known(table))
+    return ItemRecommender(B, users, items, titles, _known(table))

@@ -579,10 +579,6 @@ class _FoldingIn:
         values = pd.Series(list(ratings.values()), dtype=object if ratings else float, name='rating')
         return items,self._values(values)
 
-    def _values(self, col):
-        "A column of ratings or weights, checked"
-        return as_ratings(col)
-
 # %% ../nbs/lib/serving.ipynb #serving-036
 class _Explaining:
     "Which ratings speak for an item"
@@ -617,7 +613,7 @@ class _Reading:
         else: value = self._values(column(ratings, rating, 'rating'))
         res = pd.DataFrame({**{what: [plain(v) for v in col] for what,col in cols.items()}, 'value': value})
         pair = ['user', 'item']
-        if self._adds_up: res['value'] = res.groupby(pair, sort=False).value.transform('sum').astype(np.float32)
+        if self.weighted: res['value'] = res.groupby(pair, sort=False).value.transform('sum').astype(np.float32)
         return res.drop_duplicates(pair, keep='last')
 
     def _same_kind(self, ids, what):
@@ -679,6 +675,11 @@ class _Updating(_Reading):
         vectors = self._fold_users([self.known.row(r) for r in rows], rows >= self.trained[0])
         self._put_users(rows, vectors)
 
+    def _raters(self, ids):
+        "Who rated these new items, of the users whom training has met: {item: (rows, values)}, if anybody did"
+        met = {i: [(r, v) for r,v in self._late.get(i, {}).items() if r < self.trained[0]] for i in ids}
+        return {i: tuple(np.array(c) for c in zip(*pairs)) for i,pairs in met.items() if pairs}
+
     def _add_items(self, new, rows, names):
         "Fold in the items that training hasn't met; gives those whose vectors are new"
         late,touched = dict(self._late),{}
@@ -687,10 +688,7 @@ class _Updating(_Reading):
             if i not in touched: late[i] = touched[i] = dict(late.get(i, {}))
             late[i][r] = v
         self._late = late
-        lists = {}
-        for i in touched:
-            raters = [(r, v) for r,v in late[i].items() if r < self.trained[0]]
-            if raters: lists[i] = tuple(np.array(c) for c in zip(*raters))
+        lists = self._raters(touched)
         vectors = self._fold_items(list(lists.values())) if lists else None
         if vectors is None: return []
         fresh = [i for i in lists if i not in self._item_row]
@@ -728,24 +726,22 @@ class _Forgetting:
 
     def _refold_items(self, ids):
         "Fold items in again, or drop those that nobody is left for whom training has met"
-        raters = {i: [(r, v) for r,v in self._late.get(i, {}).items() if r < self.trained[0]] for i in ids}
-        kept = [i for i in ids if raters[i]]
-        if kept:
+        lists = self._raters(ids)
+        if lists:
             self.item_table = self.item_table.copy()
-            lists = [tuple(np.array(c) for c in zip(*raters[i])) for i in kept]
-            self.item_table[[self._item_row[i] for i in kept]] = self._fold_items(lists)
+            self.item_table[[self._item_row[i] for i in lists]] = self._fold_items(list(lists.values()))
         others = [r for i in ids for r in self._late.get(i, {})]
-        self._drop_items([i for i in ids if not raters[i]])
+        self._drop_items(set(ids) - set(lists))
         if others: self._refold_users(np.unique(others))
 
     def _drop_items(self, ids):
         if not ids: return
-        kept = np.array([i not in set(ids) for i in self.items])
+        kept = np.array([i not in ids for i in self.items])
         counts,items,values = self.known.take(range(self.known.n_rows))
         rows = np.repeat(np.arange(len(counts)), counts)[kept[items]]
         moved = (kept.cumsum()-1)[items[kept[items]]]
         self.known = KnownRatings.from_pairs(rows, moved, values[kept[items]], len(counts))
-        self.items = [i for i in self.items if i not in set(ids)]
+        self.items = [i for i in self.items if i not in ids]
         self._item_row = {i: r for r,i in enumerate(self.items)}
         self.titles = {i: self.titles[i] for i in self.items}
         self._keep_items(kept)
@@ -859,6 +855,7 @@ class _Saving:
         if folder.exists() and not _is_ours(folder) and not (folder.is_dir() and not any(folder.iterdir())):
             raise ValueError(f'folder must be new or an earlier recommender, got {folder}, which is no recommender: '
                              'it is not replaced')
+        self.known = self.known.packed()     # once: tables, card and facts all want it
         data = save({name: np.ascontiguousarray(t) for name,t in self._tensors().items()})
         config = {'format': FORMAT, 'version': VERSION, 'kind': self.kind, 'size': len(data), **self._config()}
         config['sha256'] = _digest(config, data)
@@ -1010,13 +1007,15 @@ class _Kept:
     "What is saved, besides the tables of a kind"
     def _config(self):
         return {'users': self.users, 'items': self.items, 'titles': [self.titles[i] for i in self.items],
-                'trained': list(self.trained), 'pending': [i for i in self._late if i not in self._item_row]}
+                'trained': list(self.trained), 'pending': self._pending()}
+
+    def _pending(self): return [i for i in self._late if i not in self._item_row]
 
     def _facts(self): return {}
 
     def _tensors(self):
         known = self.known.packed()
-        pending = [(n, r, v) for n,i in enumerate(self._config()['pending']) for r,v in self._late[i].items()]
+        pending = [(n, r, v) for n,i in enumerate(self._pending()) for r,v in self._late[i].items()]
         n,r,v = zip(*pending) if pending else ((), (), ())
         return {'known_starts': known.starts.astype(np.int64), 'known_items': known.items.astype(np.int32),
                 'known_values': known.values,
@@ -1043,7 +1042,7 @@ class Recommender(_Listing, _Everybody, _FoldingIn, _Explaining, _Updating, _For
     kind = None
     _needs_ratings = False     # does a user's rating of an item count, or only that there is one?
     _column = None     # of ratings, where a table has to have one
-    _adds_up = False     # are the values of a repeated pair summed?
+    weighted = False     # are the values weights? Then those of a repeated pair are summed
 
     def __init__(self,
         users, # Ids, int or str, in the order of the rows; None: 0, 1, 2, ...
@@ -1352,7 +1351,6 @@ class ImplicitRecommender(_Implicit):
         if not math.isfinite(nu): raise ValueError(f'nu must be finite, got {nu!r}')
         self.alpha,self.reg,self.nu = float(alpha),float(reg),float(nu)
         self._column,self.weighted = weight,weight is not None
-        self._adds_up = self.weighted
         total = self.known.values.sum(dtype=np.float64)
         n,m = len(self.users),len(self.items)
         from_known = alpha*total/max(1, n)+m,alpha*total/max(1, m)+n

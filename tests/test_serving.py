@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT,polars_frame
 
 from collab_nb.serving import (ImplicitRecommender,ItemRecommender,KnownRatings,Recommender,RecommenderError,
                                StarRecommender,has_genre,with_title)
@@ -490,16 +490,14 @@ def test_implicit_kinds_are_checked():
 
 def test_tables_of_any_kind(table):
     "polars and Arrow tables where a frame goes"
-    polars = pytest.importorskip('polars')
     from collab_nb.ranking import ease,ials
-    def convert(t): return polars.DataFrame({c: t[c].tolist() for c in t})
     here = table.drop(columns='rating')
-    there = convert(here)
+    there = polars_frame(here)
     for fit in (lambda t: ials(t, 4, 2.), lambda t: ease(t, 9.)):
         a,b = fit(here),fit(there)
         assert a.recommend_all().equals(b.recommend_all())
         news = frame(['new', 'new'], [1, 2], 1).drop(columns='rating')
-        assert a.update(news).recommend('new').equals(b.update(convert(news)).recommend('new'))
-        assert b.fold_in_many(convert(news))[0].items == [1, 2]
+        assert a.update(news).recommend('new').equals(b.update(polars_frame(news)).recommend('new'))
+        assert b.fold_in_many(polars_frame(news))[0].items == [1, 2]
     movies = pd.DataFrame({'movie': [1, 2], 'title': ['Up', 'It'], 'genres': ['Drama', 'Horror']})
-    assert has_genre(convert(movies), 'Horror').tolist() == [False, True]
+    assert has_genre(polars_frame(movies), 'Horror').tolist() == [False, True]
