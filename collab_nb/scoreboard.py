@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .figures import bar_chart
+from .figures import score_dots
 
 # %% ../nbs/lib/scoreboard.ipynb #scoreboard-006
 # comes with the package
@@ -64,8 +64,8 @@ def format_scoreboard(
 
 def scoreboard_bars(
     rows:list, # As `read_scoreboard` gives them
-)->dict: # `{model: [MSE for each seed]}` for `bar_chart`
-    "The rows as `bar_chart` wants them"
+)->dict: # `{model: [MSE for each seed]}`
+    "The rows as `score_dots` and `bar_chart` want them"
     return {r['model']: r['mse'] for r in rows}
 
 FLOOR = 'averages: film + user, damped'
@@ -84,7 +84,7 @@ def draw_scoreboard(
 )->Path: # The file
     "The chart that README.md opens with, from the package's scoreboard"
     rows = read_scoreboard()
-    ax = bar_chart(scoreboard_bars(rows), floor=floor(rows), title='The course so far')
+    ax = score_dots(scoreboard_bars(rows), floor=floor(rows), clip=1, title='The course so far')
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     ax.figure.savefig(path, dpi=150)
     return Path(path)

@@ -1,6 +1,8 @@
 "Averages, the dot product and the scoreboard."
 import json
+from xml.etree import ElementTree
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +14,7 @@ from collab_nb.bias import DotProductBias
 from collab_nb.data import random_split,rating_dls,synth_ratings
 from collab_nb.dot_product import DotProduct,plain_fit
 from collab_nb.factors import match_score,one_hot_lookup
-from collab_nb.figures import editable_table
+from collab_nb.figures import editable_table,factor_grid,gain_dots,score_dots
 from collab_nb.loader import Learner
 from collab_nb.scoreboard import FLOOR,floor,format_scoreboard,read_scoreboard,write_scoreboard
 
@@ -190,3 +192,48 @@ def test_scoreboard_round_trip(tmp_path):
 
 def test_editable_table_with_nothing_in_it():
     assert 'nan' not in editable_table(pd.DataFrame({'a': [np.nan]}, index=['x'])).data.lower().replace('number', '')
+
+SVG = '{http://www.w3.org/2000/svg}'
+
+def test_factor_grid_of_learned_tables():
+    "Tensors that want a gradient, ratings in another order, names that aren't markup: the numbers are the model's"
+    torch.manual_seed(0)
+    model = DotProductBias(5, 4, 2)
+    who,what = ['#na#', 'Ann & Bo', '<i>', 'Di', 'Ed'],['#na#', 'Star Wars (1977)', 'Casablanca (1942)', 'Alien (1979)']
+    users,movies = (pd.DataFrame(w.weight.detach().numpy(), names)
+                    for w,names in ((model.user_factors, who), (model.movie_factors, what)))
+    stars = pd.DataFrame(4., index=who[::-1], columns=what[::-1])
+    stars.loc['Ed', 'Alien (1979)'] = np.nan
+    grid = factor_grid(users, movies, stars, ('Di', 'Alien (1979)'), model.y_range, model.user_bias.weight,
+                       model.movie_bias.weight, one_hot=True)
+    root = ElementTree.fromstring(grid.data)     # well-formed
+    texts = [''.join(t.itertext()) for t in root.iter(f'{SVG}text')]
+    pairs = torch.tensor([(u, m) for u in range(5) for m in range(4)])
+    for stars in model(pairs).tolist(): assert f'{stars:.2f}' in texts
+    assert sum(t.startswith('★4 ') for t in texts) == 19 and 'Ann & Bo' in texts
+    assert root.find(f'{SVG}title').text and 'Di × Alien' in root.find(f'{SVG}desc').text
+    # everything lies within the drawing
+    wide,tall = map(float, root.get('viewBox').split()[2:])
+    for box in root.iter(f'{SVG}rect'):
+        x,y,w,h = (float(box.get(k)) for k in ('x', 'y', 'width', 'height'))
+        assert 0 <= x and x+w <= wide and 0 <= y and y+h <= tall
+    assert len(grid.data.encode()) < 20_000
+
+def test_factor_grid_of_tensors():
+    users,movies = torch.randn(3, 2, requires_grad=True),torch.randn(4, 2, requires_grad=True)
+    data = factor_grid(users, movies).data
+    for score in match_score(users[:,None], movies).flatten().tolist():
+        assert f'{score:.2f}'.replace('-', '−') in data
+    with pytest.raises(ValueError, match='as many factors, got 2 and 1'): factor_grid(users, movies[:,:1])
+    with pytest.raises(ValueError, match="lit must name a movie of"): factor_grid(users, movies, lit=('user 1', 'Alien'))
+
+def test_dots_at_the_edges():
+    "One number for a row, one row, equal numbers, nothing at all"
+    assert score_dots({'a': .8}).get_xlim()[0] < .8
+    assert score_dots({'a': [.8, .8]}, floor=.8).get_xlim()[0] < .8
+    low,high = gain_dots({'a': [0., 0.]}).get_xlim()
+    assert low < 0 < high
+    plt.close('all')
+    for draw in (score_dots, gain_dots):
+        with pytest.raises(ValueError, match='at least one name'): draw({})
+        with pytest.raises(ValueError, match='a number per split'): draw({'a': [np.nan]})

@@ -92,7 +92,7 @@ class LessonPage(Processor):
 # %% ../../nbs/tools/site.ipynb #site-011
 def cover(
     path:str|Path, # A notebook with stored outputs
-    n:int, # Which of its pictures, from 0
+    n:int, # Which of its pictures, from 0; drawings in SVG don't count
 )->bytes: # The picture, as PNG
     "A picture out of the outputs of a notebook. Raises a `ValueError` if it hasn't that many"
     cells = nbformat.read(path, as_version=4).cells
