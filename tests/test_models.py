@@ -225,7 +225,7 @@ def test_factor_grid_of_tensors():
     for score in match_score(users[:,None], movies).flatten().tolist():
         assert f'{score:.2f}'.replace('-', '−') in data
     with pytest.raises(ValueError, match='as many factors, got 2 and 1'): factor_grid(users, movies[:,:1])
-    with pytest.raises(ValueError, match="lit must name a movie of"): factor_grid(users, movies, lit=('user 1', 'Alien'))
+    with pytest.raises(ValueError, match='lit must name a movie'): factor_grid(users, movies, lit=('user 1', 'Alien'))
 
 def test_dots_at_the_edges():
     "One number for a row, one row, equal numbers, nothing at all"
