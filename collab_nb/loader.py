@@ -149,18 +149,17 @@ def _range(stars, margin=1/8):
     return lo-pad,hi+pad
 
 def _report(pairs, table, splits, user, item):
-    "Print what you should know about these rows: pairs that repeat, and ids that occur only in validation"
+    "Print what you should know about these rows: pairs that repeat, and many ids that occur only in validation"
     again = pairs.duplicated(keep=False).sum()
     if again:
         print(f'rating_dls: {again:,} rows are of a ({user}, {item}) pair that occurs more than once; all are kept')
     train,valid = splits
     for name in (user, item):
         ids = table[name].to_numpy()
-        alone = len(np.setdiff1d(ids[valid], ids[train]))
-        occur = 'occurs' if alone == 1 else 'occur'
-        if alone:
-            print(f'rating_dls: {alone:,} of the ids in {name!r} {occur} only in validation; '
-                  'training never moves their rows')
+        alone = ~np.isin(ids[valid], ids[train])
+        if alone.mean() >= .01:     # fewer change no result
+            print(f'rating_dls: {alone.mean():.0%} of the validation rows have ids in {name!r} that training never '
+                  f'sees, {len(np.unique(ids[valid][alone])):,} of them')
 
 # %% ../nbs/lib/loader.ipynb #loader-019
 def rating_dls(
