@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['as_frame', 'column', 'no_missing', 'plain', 'sorted_ids', 'positions', 'matching_ids', 'as_ratings', 'whole_number',
-           'time_values', 'as_times']
+           'time_values', 'as_times', 'rating_columns']
 
 # %% ../nbs/lib/columns.ipynb #columns-003
 from datetime import date
@@ -189,3 +189,20 @@ def as_times(
                              f'got {bad:,} in column {col.name!r}{hint}')
     res = times if times.dtype.kind == 'M' else pd.to_datetime(times, unit='s')
     return pd.Series(res, index=col.index, name=col.name)
+
+# %% ../nbs/lib/columns.ipynb #columns-023
+def rating_columns(
+    ratings, # A table, a row for each rating
+    user:str='user', # Column of user ids
+    item:str='movie', # Column of item ids
+    rating:str='rating', # Column of ratings
+)->dict: # Those columns as pandas Series, by what they are: 'user', 'item', 'rating'
+    """The three columns of a table of ratings; what's in them isn't checked yet. Raises a `ValueError` for what isn't a
+    table, for an empty one, for a missing column, and for names that aren't three"""
+    ratings = as_frame(ratings)
+    names = {'user': user, 'item': item, 'rating': rating}
+    cols = {what: column(ratings, name, what) for what,name in names.items()}
+    if not len(ratings): raise ValueError('the frame of ratings is empty')
+    if len(set(names.values())) < 3:
+        raise ValueError(f'user, item and rating must be three columns, got {list(names.values())}')
+    return cols
