@@ -69,6 +69,7 @@ def sorted_ids(
     """The distinct ids of a column, sorted. Raises a `ValueError` for an id that's missing, or neither int nor str,
     or for a mix"""
     no_missing(col)
+    if isinstance(col.dtype, np.dtype) and col.dtype.kind in 'iu': return sorted(col.unique().tolist())     # a shortcut
     try: ids = [plain(v) for v in col.unique()]
     except TypeError: ids = [plain(v) for v in col]     # a list or a dict has no hash
     bad = next((v for v in ids if not _is_id(v)), None)

@@ -36,7 +36,8 @@ def _share(name, v):
 def _by_split(name, values):
     "The values as float64. Raises a `ValueError` unless they're finite numbers, one for each of two splits or more"
     try: res = np.asarray(values, dtype='float64')
-    except (TypeError, ValueError): raise ValueError(f'{name} must be numbers, one per split, got {values!r}') from None
+    except (TypeError, ValueError):
+        raise ValueError(f'{name} must be numbers, one per split, got {values!r}') from None
     if res.ndim != 1 or len(res) < 2:
         raise ValueError(f'{name} must be numbers for at least two splits, got an array of shape {res.shape}')
     bad = ~np.isfinite(res)
@@ -67,8 +68,8 @@ def compare_splits(
     test_share:float=.2, # Share of the rows that each split holds out
     level:float=.95, # How often such intervals should contain the truth
 )->GainInterval: # Of the gain `rival - model`: above 0 where the model has the smaller error
-    """How much smaller the model's error is than its rival's, with the interval of `split_interval`. Raises a `ValueError`
-    for a different number of errors, and for what `split_interval` refuses"""
+    """How much smaller the model's error is than its rival's, with the interval of `split_interval`. Raises a
+    `ValueError` for a different number of errors, and for what `split_interval` refuses"""
     rival,model = _by_split('errors of the rival', rival),_by_split('errors of the model', model)
     if len(rival) != len(model):
         raise ValueError(f'rival and model must have errors on the same splits, got {len(rival)} and {len(model)}')

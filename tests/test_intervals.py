@@ -1,5 +1,6 @@
 "Intervals of gains over random splits that overlap."
-import subprocess,sys
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from collab_nb.intervals import GainInterval,compare_splits,split_interval
 from collab_nb.splits import random_split
 
 def test_by_hand():
-    "Gains of 1, 2 and 3: variance 1, so the mean's is 1/3 + 1/4; Student's t with 2 degrees of freedom has .95 at 4.3027"
+    "Gains of 1, 2 and 3 have variance 1, so their mean has 1/3 + 1/4; Student's t reaches 4.3027"
     res = split_interval([1, 2, 3])
     half = 4.302653*(1/3+1/4)**.5
     assert np.allclose([res.mean, res.low, res.high], [2, 2-half, 2+half], atol=1e-5)
