@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['as_frame', 'column', 'no_missing', 'plain', 'sorted_ids', 'positions', 'matching_ids', 'as_ratings', 'whole_number',
-           'time_values', 'as_times']
+           'time_values', 'as_times', 'rating_columns']
 
 # %% ../nbs/lib/columns.ipynb #columns-003
 from datetime import date
@@ -69,6 +69,7 @@ def sorted_ids(
     """The distinct ids of a column, sorted. Raises a `ValueError` for an id that's missing, or neither int nor str,
     or for a mix"""
     no_missing(col)
+    if isinstance(col.dtype, np.dtype) and col.dtype.kind in 'iu': return sorted(col.unique().tolist())     # a shortcut
     try: ids = [plain(v) for v in col.unique()]
     except TypeError: ids = [plain(v) for v in col]     # a list or a dict has no hash
     bad = next((v for v in ids if not _is_id(v)), None)
@@ -189,3 +190,20 @@ def as_times(
                              f'got {bad:,} in column {col.name!r}{hint}')
     res = times if times.dtype.kind == 'M' else pd.to_datetime(times, unit='s')
     return pd.Series(res, index=col.index, name=col.name)
+
+# %% ../nbs/lib/columns.ipynb #columns-023
+def rating_columns(
+    ratings, # A table, a row for each rating
+    user:str='user', # Column of user ids
+    item:str='movie', # Column of item ids
+    rating:str='rating', # Column of ratings
+)->dict: # Those columns as pandas Series, by what they are: 'user', 'item', 'rating'
+    """The three columns of a table of ratings; what's in them isn't checked yet. Raises a `ValueError` for what isn't a
+    table, for an empty one, for a missing column, and for names that aren't three"""
+    ratings = as_frame(ratings)
+    names = {'user': user, 'item': item, 'rating': rating}
+    cols = {what: column(ratings, name, what) for what,name in names.items()}
+    if not len(ratings): raise ValueError('the frame of ratings is empty')
+    if len(set(names.values())) < 3:
+        raise ValueError(f'user, item and rating must be three columns, got {list(names.values())}')
+    return cols

@@ -14,7 +14,7 @@ from fastai.collab import CollabDataLoaders,TabularCollab
 from fastai.tabular.all import (Callback,Categorify,CategoryMap,GatherPredsCallback,TabDataLoader,TransformBlock,
                                 default_device,dispatch,display_df)
 
-from .columns import as_frame,as_ratings,column,plain,sorted_ids,whole_number
+from .columns import as_frame,as_ratings,column,plain,rating_columns,sorted_ids,whole_number
 from .splits import check_splits,random_split
 
 # %% ../nbs/lib/loader.ipynb #loader-012
@@ -180,12 +180,10 @@ def rating_dls(
     isn't a number, an id that's neither int nor str, and splits that overlap or reach outside. Keeps repeated (user,
     item) pairs, and prints how many rows they have"""
     ratings = as_frame(ratings)
-    cols = {c: column(ratings, c, what) for c,what in ((user, 'user'), (item, 'item'), (rating, 'rating'))}
+    cols = {col.name: col for col in rating_columns(ratings, user, item, rating).values()}
     if session is not None: column(ratings, session, 'session')
-    if not len(ratings): raise ValueError('the frame of ratings is empty')
     bs = whole_number('bs', bs)
     val_bs = bs if val_bs is None else whole_number('val_bs', val_bs)
-    if len(cols) < 3: raise ValueError(f'user, item and rating must be three columns, got {[user, item, rating]}')
     if session in cols: raise ValueError(f'session must be a column of its own, got {session!r}')
     names = [user, item] if session is None else [user, item, session]
     ids = {name: sorted_ids(ratings[name]) for name in names}

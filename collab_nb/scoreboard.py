@@ -68,7 +68,7 @@ def scoreboard_bars(
     "The rows as `score_dots` and `bar_chart` want them"
     return {r['model']: r['mse'] for r in rows}
 
-FLOOR = 'averages: film + user, damped'
+FLOOR = 'averages: movie + user, fitted together'
 
 def floor(
     rows:list|None=None, # As `read_scoreboard` gives them; default: the package's

@@ -9,7 +9,7 @@ import pytest
 import torch
 from fastai.collab import MSELossFlat,set_seed
 
-from collab_nb.baselines import Means,mse,tune_damping
+from collab_nb.baselines import DAMPING,Means,fit_offsets,mse,tune_damping
 from collab_nb.bias import DotProductBias
 from collab_nb.data import random_split,rating_dls,synth_ratings
 from collab_nb.dot_product import DotProduct,plain_fit
@@ -25,9 +25,72 @@ def test_means_by_hand():
     df = pd.DataFrame({'user': ['a', 'a', 'b'], 'movie': [1, 2, 1], 'rating': [5., 3., 4.]})
     assert Means(df, by=()).predict(['z'], [9]).tolist() == [4.]
     assert Means(df, by=()).predict('z', 9).tolist() == [4.]
-    # mean 4; film 1: (1+0)/(2+1); film 2: -1/(1+1); user a: (1-1/3 + -1+1/2)/(2+1); user b: (0-1/3)/(1+1)
-    m = Means(df, damping=1)
+    # mean 4; movie 1: (1+0)/(2+1); movie 2: -1/(1+1); user a: (1-1/3 + -1+1/2)/(2+1); user b: (0-1/3)/(1+1)
+    m = Means(df, damping=1, passes=1)
     assert np.allclose(m.predict(['a', 'b', 'z', 'b'], [1, 2, 1, 9]), [4+1/3+1/18, 4-1/2-1/6, 4+1/3, 4-1/6])
+
+def ridge(table, damping, columns=('movie', 'user')):
+    "The offsets by the normal equations of one-hot columns"
+    left = (table.rating-table.rating.mean()).to_numpy()
+    codes = [np.unique(table[c], return_inverse=True)[1] for c in columns]
+    X = np.hstack([np.eye(c.max()+1)[c] for c in codes])
+    penalty = np.repeat(np.array(damping, dtype='float64'), [c.max()+1 for c in codes])
+    return np.linalg.solve(X.T @ X + np.diag(penalty), X.T @ left)
+
+@pytest.mark.parametrize('damping', [(3, 5), (.1, 8), (20, 1), (0, 4), (4, 0)])
+def test_means_are_a_ridge_regression(table, damping):
+    "On a dense table and on a sparse one, where some movies have a single rating"
+    for df in (table, table.sample(120, random_state=0)):
+        m = Means(df, damping=damping)
+        assert np.allclose([*m.offsets['item'], *m.offsets['user']], ridge(df, damping), atol=1e-3)
+
+def test_undamped_means_are_least_squares(table):
+    "Without damping the offsets are free up to a constant, but the predictions are not"
+    X = np.hstack([pd.get_dummies(table[c]).to_numpy(float) for c in ('movie', 'user')])
+    left = table.rating-table.rating.mean()
+    best = X @ np.linalg.lstsq(X, left, rcond=None)[0] + table.rating.mean()
+    assert np.allclose(Means(table, damping=0).predict(table.user, table.movie), best, atol=1e-3)
+
+def test_the_order_matters_in_one_pass_only(table):
+    a,b = (Means(table, by=by) for by in (('item', 'user'), ('user', 'item')))
+    assert list(a.offsets) == ['item', 'user'] and list(b.offsets) == ['user', 'item']
+    for what in a.offsets: assert np.allclose(a.offsets[what], b.offsets[what], atol=1e-4)
+    a,b = (Means(table, by=by, passes=1).offsets['item'] for by in (('item', 'user'), ('user', 'item')))
+    assert not np.allclose(a, b, atol=.01)
+
+def test_a_damping_for_each_column(table):
+    "A pair is for items and users, whatever the order of `by`; one number is for both"
+    for by in ('item', 'user'):
+        pair = Means(table, by=by, damping=(2, 7)).offsets[by]
+        assert np.allclose(pair, Means(table, by=by, damping={'item': 2, 'user': 7}[by]).offsets[by])
+    a,b = (Means(table, by, (2, 7)).offsets['user'] for by in (('item', 'user'), ('user', 'item')))
+    assert np.allclose(a, b, atol=1e-4)
+    assert np.array_equal(Means(table, damping=4).offsets['item'], Means(table, damping=(4, 4)).offsets['item'])
+
+def test_every_pass_lowers_the_objective(table):
+    left = (table.rating-table.rating.mean()).to_numpy()
+    columns = [np.unique(table[c], return_inverse=True)[1] for c in ('movie', 'user')]
+    def objective(passes):
+        b,c = fit_offsets(left, columns, (3, 5), passes=passes, tol=0)
+        return ((left-b[columns[0]]-c[columns[1]])**2).sum() + 3*(b**2).sum() + 5*(c**2).sum()
+    losses = [objective(n) for n in (1, 2, 3, 4)]
+    assert losses == sorted(losses, reverse=True) and losses[0] > losses[-1]+.1
+
+def test_offsets_keep_the_ids(table):
+    m = Means(table.assign(user='u'+table.user.astype(str)))
+    assert m.offsets['item'].index.tolist() == sorted(table.movie.unique().tolist())
+    assert m.offsets['user'].index.tolist() == sorted('u'+table.user.astype(str).unique())
+    assert m.offsets['item'].index.name == 'movie'
+
+def test_damping_is_chosen_for_each_column():
+    "Offsets of movies are ten times as large as those of users, so users need the larger damping"
+    table = synth_ratings(300, 100, 6000, n_factors=1, noise=.7, seed=2)
+    rng = np.random.default_rng(0)
+    b = rng.normal(0, .8, table.movie.max()+1)[table.movie] + rng.normal(0, .08, table.user.max()+1)[table.user]
+    table = table.assign(rating=3+b+rng.normal(0, .8, len(table)))
+    d_item,d_user = tune_damping(table)
+    assert d_item < 10 < d_user
+    assert tune_damping(table, by='item')[0] < 10 and len(tune_damping(table, by=(), dampings=(1, 2))) == 2
 
 def test_undamped_item_means_are_the_means(table):
     m = Means(table, by='item', damping=0)
@@ -42,8 +105,12 @@ def test_any_index_and_column_names(table):
     assert np.allclose(m.predict(table.user, table.movie), Means(table).predict(table.user, table.movie))
 
 @pytest.mark.parametrize('kwargs, change, why', [
-    (dict(by='genre'), {}, "any of 'item' and 'user'"), (dict(damping=-1), {}, '0 or more'),
-    (dict(damping=np.nan), {}, '0 or more'), (dict(item='user'), {}, 'three columns'),
+    (dict(by='genre'), {}, "any of 'item' and 'user'"), (dict(by=('item', 'item')), {}, 'each at most once'),
+    (dict(damping=-1), {}, '0 or more'), (dict(damping=np.nan), {}, '0 or more'),
+    (dict(damping=(3, -1)), {}, 'damping must be 0 or more, .* got .3, -1.'),
+    (dict(damping=(1, 2, 3)), {}, 'a pair .* got .1, 2, 3.'), (dict(damping='much'), {}, "a pair .* got 'much'"),
+    (dict(damping=np.inf), {}, 'got inf'), (dict(passes=0), {}, 'passes must be a whole number, 1 or more, got 0'),
+    (dict(item='user'), {}, 'three columns'),
     (dict(item='film'), {}, "no column 'film'"), ({}, dict(rating=np.nan), 'NaN'),
     ({}, dict(rating='good'), "ratings must be numbers, got 'good'"), ({}, dict(user=1.5), 'of type float')])
 def test_means_refuse(table, kwargs, change, why):
@@ -51,8 +118,8 @@ def test_means_refuse(table, kwargs, change, why):
 
 def test_means_refuse_nothing(table):
     with pytest.raises(ValueError, match='empty'): Means(table.head(0))
-    with pytest.raises(ValueError, match='want pairs'): Means(table).predict([1, 2], [1])
-    with pytest.raises(ValueError, match='the training ids are int'): Means(table).predict(['1'], ['2'])
+    with pytest.raises(ValueError, match='must be pairs, got 2 and 1'): Means(table).predict([1, 2], [1])
+    with pytest.raises(ValueError, match="type str, the model's users are"): Means(table).predict(['1'], ['2'])
 
 def test_mse_refuses_other_shapes():
     with pytest.raises(ValueError, match=r'\(3,\) and targets \(3, 1\)'): mse(np.zeros(3), np.zeros((3, 1)))
@@ -167,6 +234,19 @@ def test_the_floor_is_what_the_means_give(ratings):
         train,valid = (ratings.iloc[s] for s in random_split(ratings, seed=seed))
         means = Means(train, damping=tune_damping(train))
         assert mse(means.predict(valid.user, valid.movie), valid.rating) == pytest.approx(stored[seed], abs=1e-4)
+
+def test_together_beats_one_after_the_other(ratings):
+    "The floor is the best of the averages: on each of two splits, with dampings chosen for both"
+    def error(train, valid, by=('item', 'user'), **kwargs):
+        means = Means(train, by, tune_damping(train, by=by, **kwargs), **kwargs)
+        return mse(means.predict(valid.user, valid.movie), valid.rating)
+    for seed in (0, 4):
+        parts = [ratings.iloc[s] for s in random_split(ratings, seed=seed)]
+        rivals = [error(*parts, passes=1), error(*parts, ('user', 'item'), passes=1), error(*parts, 'item')]
+        assert error(*parts) < min(rivals)-.003
+
+def test_default_damping(ratings):
+    assert tune_damping(ratings.iloc[random_split(ratings, seed=42)[0]]) == DAMPING
 
 def test_each_rating_once_beats_the_stock_loader():
     rows = {r['model']: r['mse'] for r in read_scoreboard()}
