@@ -1334,6 +1334,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'collab_nb.live._hot': ('lib/live.html#_hot', 'collab_nb/live.py'),
                                 'collab_nb.live._lookup_words': ('lib/live.html#_lookup_words', 'collab_nb/live.py'),
                                 'collab_nb.live._matrix': ('lib/live.html#_matrix', 'collab_nb/live.py'),
+                                'collab_nb.live._name_at': ('lib/live.html#_name_at', 'collab_nb/live.py'),
                                 'collab_nb.live._num': ('lib/live.html#_num', 'collab_nb/live.py'),
                                 'collab_nb.live._numbers': ('lib/live.html#_numbers', 'collab_nb/live.py'),
                                 'collab_nb.live._page': ('lib/live.html#_page', 'collab_nb/live.py'),

@@ -7,7 +7,7 @@ __all__ = ['DECAYS', 'two_arrows', 'sheet_error', 'sheet_step', 'factor_sheet', 
 
 # %% ../nbs/lib/live.ipynb #live-003
 import html,json
-from functools import lru_cache
+from functools import lru_cache,partial
 from importlib.resources import files
 
 import numpy as np
@@ -26,16 +26,18 @@ def _page(
     still, # A sentence for readers without the script
     config, # What the script needs to know
 ):
-    "One output: style, markup and script. It has no ids, so several fit on a page, and the same call gives the same bytes"
+    """One output: style, markup and script. It has no ids, so several fit on a page, and the same call gives the same
+    bytes"""
     config = html.escape(json.dumps(config, ensure_ascii=False, separators=(',', ':')))
     script = f"(() => {{\n'use strict';\n{_web('live.js')}\n{_web(f'{kind}.js')}}})();"
     # JupyterLab shouldn't take arrow keys in here for its own
     return Html(f'''<style>{_web('live.css')}</style>
-<div class="cnb-live" data-live="{kind}" role="group" aria-label="{html.escape(label)}" data-lm-suppress-shortcuts="true"
- data-config="{config}">
+<div class="cnb-live" data-live="{kind}" role="group" aria-label="{html.escape(label)}"
+ data-lm-suppress-shortcuts="true" data-config="{config}">
 {body}
-<p class="cnb-still">{html.escape(still)} (A still picture. Where scripts run, in a trusted notebook or on the site, you can
-move it.)</p><p class="cnb-say" data-part="say" aria-live="polite"></p>
+<p class="cnb-still">{html.escape(still)} (This is a still picture. You can move it where scripts run: in a trusted
+notebook, or on the site.)</p>
+<p class="cnb-say" data-part="say" aria-live="polite"></p>
 </div>
 <script>{script}</script>''')
 
@@ -51,8 +53,9 @@ def _td(text, part=None, kind=None):
     return f'<td{kind}{part}>{text}</td>'
 
 def _th(text, kind=None, scope='row'):
-    kind = f' class="{kind}"' if kind else ''
-    return f'<th{kind} scope="{scope}">{html.escape(str(text))}</th>'
+    "A header; names of columns are in a <span>, which the style can turn upright"
+    kind,text = f' class="{kind}"' if kind else '',html.escape(str(text))
+    return f'<th{kind} scope="{scope}">{f"<span>{text}</span>" if scope == "col" else text}</th>'
 
 def _tr(*cells, kind=None): return f'<tr{f" class={kind!r}" if kind else ""}>{"".join(cells)}</tr>'
 
@@ -64,7 +67,7 @@ _RESET = '<button type="button" data-part="reset" hidden>start over</button>'
 _WORDS = dict(
     agree='They agree: the arrows point to the same side, so the score is positive.',
     disagree='They disagree: the arrows point to opposite sides, so the score is negative.',
-    nothing='They have nothing to say to each other: the arrows are at a right angle, or nearly so, and the score is about 0.',
+    nothing='Nothing to say: the arrows are at a right angle, or nearly so, and the score is about 0.',
     none="An arrow without length has nothing to say: the score is 0, and the cosine isn't defined.",
     short=' It stays small, because an arrow is short.')
 
@@ -80,33 +83,42 @@ def _spot(x, y): return _MIDDLE + _UNIT*x, _MIDDLE - _UNIT*y
 
 def _angle(x, y): return np.degrees(np.arctan2(-y, x))
 
-def _arrow(who, tip, label, below):
+def _name_at(who, tips):
+    "Where the name goes: beyond the tip, as seen from the origin, and the user's farther out if the tips are close"
+    (x,y),other = tips[who],tips['movie' if who == 'user' else 'user']
+    side = 1 if y < 0 else -1
+    close = who == 'user' and abs(x-other[0]) < .6 and abs(y-other[1]) < .3 and side == (1 if other[1] < 0 else -1)
+    dy = side*32 - _UNIT*(other[1]-y) if close else side*18
+    return 'start' if x < -.3 else 'end' if x > .3 else 'middle', dy + (8 if side > 0 else 0)
+
+def _arrow(who, tips, label):
     "An arrow from the origin, its name, and the handle at its tip"
-    x,y = _spot(*tip)
-    at,turned = f'translate({x:g} {y:g})',f'rotate({_angle(*tip):.2f})'
-    anchor = 'start' if tip[0] < -.3 else 'end' if tip[0] > .3 else 'middle'
-    return f'''<g class="cnb-arrow cnb-{who}"><line data-part="{who}-line" x1="{_MIDDLE}" y1="{_MIDDLE}" x2="{x:g}" y2="{y:g}"/>
+    (x,y),(anchor,dy) = _spot(*tips[who]),_name_at(who, tips)
+    at,turned = f'translate({x:g} {y:g})',f'rotate({_angle(*tips[who]):.2f})'
+    return f'''<g class="cnb-arrow cnb-{who}">
+<line data-part="{who}-line" x1="{_MIDDLE}" y1="{_MIDDLE}" x2="{x:g}" y2="{y:g}"/>
 <path data-part="{who}-head" d="M4 0L-11 -7L-11 7Z" transform="{at} {turned}"/>
-<text data-part="{who}-name" transform="{at}" text-anchor="{anchor}" dy="{27 if below else -18}">{html.escape(label)}</text>
-<g class="cnb-handle" data-part="{who}-tip" transform="{at}"><circle r="24" fill="transparent"/><circle class="cnb-grip" r="11"/></g></g>'''
+<text data-part="{who}-name" transform="{at}" text-anchor="{anchor}" dy="{dy:g}">{html.escape(label)}</text>
+<g class="cnb-handle" data-part="{who}-tip" transform="{at}">
+<circle r="24" fill="transparent"/><circle class="cnb-grip" r="11"/></g></g>'''
 
 # %% ../nbs/lib/live.ipynb #live-010
 def _plane(tips, labels, axes):
     "The plane of tastes, with the side on which movies agree with the user"
-    m,reach = _MIDDLE,_MIDDLE-10
-    grid = ''.join(f'<path class="cnb-grid" d="M{x:g} {m-_UNIT}V{m+_UNIT}M{m-_UNIT} {x:g}H{m+_UNIT}"/>'
-                   for x in m + _UNIT*np.array([-1, -.5, .5, 1]))
-    side = (f'<svg x="{m-_UNIT}" y="{m-_UNIT}" width="{2*_UNIT}" height="{2*_UNIT}" viewBox="-1 -1 2 2" style="overflow:hidden">'
-            f'<g data-part="side" transform="rotate({_angle(*tips["user"]):.2f})">'
-            '<rect class="cnb-agree" x="0" y="-2" width="2" height="4"/>'
-            '<path class="cnb-shadow" d="M0 -2V2" vector-effect="non-scaling-stroke"/></g></svg>')
-    first,second = (html.escape(a) for a in axes)
-    names = (f'<text x="{m+reach}" y="{m+_UNIT+18}" text-anchor="end">{first} →</text>'
-             f'<text x="{m-_UNIT}" y="{m-_UNIT-8}">↑ {second}</text>')
-    arrows = ''.join(_arrow(who, tips[who], label, who == 'user') for who,label in zip(('movie', 'user'), labels[::-1], strict=True))
-    return (f'<svg class="cnb-plane" viewBox="0 0 {2*m} {2*m}" role="img" aria-label="Two arrows in a plane: {html.escape(labels[0])} '
-            f'and {html.escape(labels[1])}">{side}{grid}<path class="cnb-axis" d="M{m} {m-_UNIT}V{m+_UNIT}M{m-_UNIT} {m}H{m+_UNIT}"/>'
-            f'{names}{arrows}</svg>')
+    m,low,high,size = _MIDDLE,_MIDDLE-_UNIT,_MIDDLE+_UNIT,2*_UNIT
+    def lines(kind, *places):
+        return ''.join(f'<path class="{kind}" d="M{p:g} {low}V{high}M{low} {p:g}H{high}"/>' for p in places)
+    (first,second),(user,movie) = (tuple(html.escape(name) for name in pair) for pair in (axes, labels))
+    return f'''<svg class="cnb-plane" viewBox="0 0 {2*m} {2*m}" role="img"
+ aria-label="Two arrows in a plane: {user} and {movie}">
+<svg x="{low}" y="{low}" width="{size}" height="{size}" viewBox="-1 -1 2 2" style="overflow:hidden">
+<g data-part="side" transform="rotate({_angle(*tips["user"]):.2f})">
+<rect class="cnb-agree" x="0" y="-2" width="2" height="4"/>
+<path class="cnb-border" d="M0 -2V2" vector-effect="non-scaling-stroke"/></g></svg>
+{lines('cnb-grid', low, m-_UNIT/2, m+_UNIT/2, high)}{lines('cnb-axis', m)}
+<text x="{high}" y="{high+18}" text-anchor="end">{first} →</text>
+<text x="{low-6}" y="{low}" transform="rotate(-90 {low-6} {low})" text-anchor="end">{second} →</text>
+{_arrow('movie', tips, labels[1])}{_arrow('user', tips, labels[0])}</svg>'''
 
 def _terms(tips, labels, axes):
     "The dot product as a table: a column per factor"
@@ -118,7 +130,8 @@ def _terms(tips, labels, axes):
     products = np.prod(list(tips.values()), axis=0)
     cells = [_td(_num(v), f'term-{k}') for k,v in enumerate(products)]
     rows.append(_tr(_th('multiplied'), *cells, _td(''), kind='cnb-total'))
-    rows.append(_tr(_th('added up'), f'<td colspan="2" data-part="dot" class="cnb-result">{_num(products.sum())}</td>', _td('')))
+    total = f'<td colspan="2" data-part="dot" class="cnb-result">{_num(products.sum())}</td>'
+    rows.append(_tr(_th('added up'), total, _td('')))
     return f'<table>{"".join(rows)}</table>'
 
 # %% ../nbs/lib/live.ipynb #live-011
@@ -146,7 +159,8 @@ def two_arrows(
 Cosine: <span data-part="cosine">{_num(dot)} / ({_num(lengths[0])} × {_num(lengths[1])}){end}</span></p>
 <p class="cnb-result" data-part="verdict">{_verdict(dot, lengths, cosine)}</p>
 <div class="cnb-controls">{_RESET}</div>
-<p hidden>Drag a tip. Or press Tab until a tip is marked, then use the arrow keys (with Shift, they go farther).</p></div></div>'''
+<p hidden>Drag a tip. Or press Tab until a tip is marked, then use the arrow keys (with Shift, they go farther).</p>
+</div></div>'''
     config = dict(tips=tips, labels=labels, axes=axes, words=_WORDS, unit=_UNIT, middle=_MIDDLE)
     still = f'On the green side of the dashed line, a movie gets a positive score from {labels[0]}.'
     return _page('two_arrows', 'Two arrows and their dot product', body, still, config)
@@ -184,14 +198,14 @@ def _cell(i, j, prediction, rating):
     part = f'data-part="cell-{i}-{j}"'
     if np.isnan(rating): return f'<td class="cnb-cell cnb-blank" {part}><span>{_num(prediction)}</span></td>'
     colour,strength = '213,94,0' if prediction > rating else '0,114,178',min(.6, .3*abs(prediction-rating))
-    return (f'<td class="cnb-cell" {part} style="background-color:rgba({colour},{strength:.2f})"><span>{_num(prediction)}</span>'
-            f'<small>rated {rating:g}</small></td>')
+    return (f'<td class="cnb-cell" {part} style="background-color:rgba({colour},{strength:.2f})">'
+            f'<span>{_num(prediction)}</span><small>rated {rating:g}</small></td>')
 
 def _sheet(table, users, movies):
     "The two factor tables around the grid of their dot products"
     ratings,n_factors = table.to_numpy(dtype=float),users.shape[1]
     blank = f'<td colspan="{n_factors+1}"></td>'
-    rows = [_tr(blank, *(_th(name, 'cnb-upright cnb-movie', 'col') for name in table.columns))]
+    rows = [_tr(blank, *(_th(name, 'cnb-movie', 'col') for name in table.columns))]
     for k in range(n_factors):
         name = f'<th scope="row" class="cnb-movie" colspan="{n_factors+1}">factor {k+1}</th>'
         rows.append(_tr(name, *(_td(_num(v), f'movies-{j}-{k}', 'cnb-movie') for j,v in enumerate(movies[:,k]))))
@@ -215,11 +229,13 @@ def _error_curve(errors):
     (w,h),top = _CURVE,1.05*max(errors)
     points = [(w*i/50, h*(1-e/top)) for i,e in enumerate(errors)]
     x,y = points[-1]
-    return (f'<svg class="cnb-error" viewBox="-34 -12 {w+46} {h+34}" role="img" aria-label="The error, step by step">'
-            f'<path class="cnb-axis" d="M0 0V{h}H{w}"/><text x="-6" y="8" text-anchor="end" data-part="top">{_num(top, 1)}</text>'
-            f'<text x="-6" y="{h}" text-anchor="end">0</text><text x="{w}" y="{h+17}" text-anchor="end" data-part="across">50 steps</text>'
-            f'<text x="0" y="{h+17}">error, step by step</text><g class="cnb-user"><path class="cnb-curve" data-part="curve" d="{_path(points)}"/>'
-            f'<circle class="cnb-dot" data-part="now" r="5" cx="{x:.1f}" cy="{y:.1f}"/></g></svg>')
+    return f'''<svg class="cnb-error" viewBox="-34 -12 {w+46} {h+34}" role="img" aria-label="The error, step by step">
+<path class="cnb-axis" d="M0 0V{h}H{w}"/>
+<text x="-6" y="8" text-anchor="end" data-part="top">{_num(top, 1)}</text>
+<text x="-6" y="{h}" text-anchor="end">0</text><text x="0" y="{h+17}">MSE, step by step</text>
+<text x="{w}" y="{h+17}" text-anchor="end" data-part="across">50 steps</text>
+<g class="cnb-curve"><path data-part="curve" d="{_path(points)}"/></g>
+<circle class="cnb-dot" data-part="now" r="5" cx="{x:.1f}" cy="{y:.1f}"/></svg>'''
 
 def _factors(name, factors, n):
     "A factor table as an array, checked"
@@ -238,24 +254,26 @@ def factor_sheet(
     """Factors that you can edit around the grid of their dot products, with buttons for gradient descent. Raises a
     `ValueError` for factors that don't fit the ratings, a table without ratings, and a learning rate off the slider"""
     if ratings is None:
-        ratings,start = _RATINGS,(_USERS, _MOVIES)
-        user_factors,movie_factors = (s if f is None else f for s,f in zip(start, (user_factors, movie_factors), strict=True))
+        ratings = _RATINGS
+        user_factors = _USERS if user_factors is None else user_factors
+        movie_factors = _MOVIES if movie_factors is None else movie_factors
     table = ratings.to_numpy(dtype=float)
     if not np.isfinite(table).any(): raise ValueError('ratings must hold at least one rating, got none')
     users,movies = (_factors(name, f, n) for name,f,n in (('user_factors', user_factors, table.shape[0]),
                                                           ('movie_factors', movie_factors, table.shape[1])))
     if users.shape[1] != movies.shape[1]:
-        raise ValueError(f'user_factors and movie_factors must have the same width, got {users.shape[1]} and {movies.shape[1]}')
+        raise ValueError(f'user_factors and movie_factors must have the same width, got {users.shape[1]} and '
+                         f'{movies.shape[1]}')
     if not .01 <= lr <= 2: raise ValueError(f'lr must be from 0.01 to 2, got {lr}')
     errors = _descent(table, users, movies, lr)
-    body = f'''{_sheet(ratings, users, movies)}
+    body = f'''<div class="cnb-columns"><div>{_sheet(ratings, users, movies)}</div><div>
 <p>MSE over the {np.isfinite(table).sum()} ratings: <span class="cnb-result" data-part="error">{_num(errors[0])}</span>
 <span data-part="steps">after 0 steps</span></p>
 <div class="cnb-controls" hidden><button type="button" data-part="one">one step of gradient descent</button>
 <button type="button" data-part="many">20 steps</button>{_RESET}
 <label>learning rate <output data-part="rate">{_num(lr)}</output>
 <input type="range" data-part="lr" min="-2" max="0.301" step="0.01" value="{np.log10(lr):.2f}"></label></div>
-<p data-part="advice"></p>{_error_curve(errors)}'''
+{_error_curve(errors)}<p data-part="advice"></p></div></div>'''
     config = dict(ratings=[[None if np.isnan(r) else r for r in row] for row in table.tolist()], users=users.tolist(),
                   movies=movies.tolist(), lr=float(lr), width=_CURVE[0], height=_CURVE[1],
                   names=dict(users=[str(n) for n in ratings.index], movies=[str(n) for n in ratings.columns]))
@@ -268,7 +286,8 @@ _SWEEPS,_MOST_FACTORS = 10,12
 
 @lru_cache
 def _planted():
-    "Ratings (60, 40) from three planted factors, what's for training and validation, and a start (40, 12) for the movies"
+    """Ratings (60, 40) from three planted factors; which are for training, and which for validation; and a start for
+    the movies' factors (40, 12)"""
     rng = np.random.default_rng(17)
     users,movies = rng.normal(size=(60, 3)),rng.normal(size=(40, 3))
     scores = 3.4 + .75*users @ movies.T/np.sqrt(3)
@@ -307,36 +326,42 @@ def _place(error, i): return _FIT[0]*i/(len(DECAYS)-1), _FIT[1]*(1 - min(1.2, er
 
 def _fit_chart(curve, at):
     "Both errors by weight decay, and the chosen decay"
-    (w,h,top),lines = _FIT,[]
+    (w,h,top),lines,dots = _FIT,'',''
+    levels = ((e, h*(1-e/top)) for e in np.arange(0, top+.1, .5))
     ticks = ''.join(f'<path class="cnb-grid" d="M0 {y:g}H{w}"/><text x="-6" y="{y+4:g}" text-anchor="end">{e:g}</text>'
-                    for e in np.arange(0, top+.1, .5) for y in [h*(1-e/top)])
-    ticks += ''.join(f'<text x="{w*(np.log10(d)+1)/2.5:g}" y="{h+17}" text-anchor="middle">{d:g}</text>' for d in (.1, .3, 1, 3, 10, 30))
-    for k,(name,kind,dash) in enumerate((('training', 'movie', ''), ('validation', 'user', ' stroke-dasharray="7 4"'))):
+                    for e,y in levels)
+    stops = ((d, w*(np.log10(d)+1)/2.5) for d in (.1, .3, 1, 3, 10, 30))
+    ticks += ''.join(f'<text x="{x:.1f}" y="{h+17}" text-anchor="middle">{d:g}</text>' for d,x in stops)
+    for k,name in enumerate(('training', 'validation')):
         (cx,cy),d = _place(curve[at,k], at),_path(_place(e, i) for i,e in enumerate(curve[:,k]))
-        lines.append(f'<g class="cnb-{kind}"><path class="cnb-curve" data-part="{name}" d="{d}"{dash}/>'
-                     f'<circle class="cnb-dot" data-part="{name}-dot" r="6" cx="{cx:.1f}" cy="{max(0, cy):.1f}"/></g>')
+        lines += f'<g class="cnb-curve cnb-{name}"><path data-part="{name}" d="{d}"/></g>'
+        dots += (f'<g class="cnb-{name}"><circle class="cnb-dot" data-part="{name}-dot" r="6" cx="{cx:.1f}" '
+                 f'cy="{max(0, cy):.1f}"/></g>')
     x = _place(0, at)[0]
-    return f'''<svg class="cnb-fit" viewBox="-36 -24 {w+50} {h+60}" role="img" aria-label="Training and validation error by weight decay">
-{ticks}<svg x="0" y="-8" width="{w}" height="{h+8}" viewBox="0 -8 {w} {h+8}" style="overflow:hidden">
-<line class="cnb-axis" data-part="mark" x1="{x:.1f}" x2="{x:.1f}" y1="-8" y2="{h}" stroke-width="2"/>{''.join(lines)}</svg>
-<path class="cnb-axis" d="M0 0V{h}H{w}"/><text x="{w/2}" y="{h+34}" text-anchor="middle">weight decay</text>
-<text x="-30" y="-12">MSE</text><g class="cnb-movie"><text x="70" y="-12">— training</text></g>
-<g class="cnb-user"><text x="160" y="-12">- - validation</text></g></svg>'''
+    return f'''<svg class="cnb-fit" viewBox="-36 -26 {w+50} {h+62}" role="img"
+ aria-label="Training and validation error by weight decay">
+{ticks}<svg x="0" y="0" width="{w}" height="{h}" style="overflow:hidden">{lines}</svg>
+<line class="cnb-mark" data-part="mark" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{h}"/>
+<path class="cnb-axis" d="M0 0V{h}H{w}"/>{dots}
+<text x="{w}" y="{h+34}" text-anchor="end">weight decay →</text><text x="-30" y="-12">MSE</text>
+<g class="cnb-training"><path class="cnb-curve" d="M60 -16h22"/><text x="88" y="-12">training</text></g>
+<g class="cnb-validation"><path class="cnb-curve" d="M160 -16h22"/><text x="188" y="-12">validation</text></g></svg>'''
 
 def _table_of_fits(curve, at):
     "The numbers at the chosen decay and at the best one"
-    rows = [_tr('<td></td>', *(_th(name, kind, 'col') for name,kind in
-                               (('decay', None), ('training MSE', 'cnb-movie'), ('validation MSE', 'cnb-user'))))]
-    for name,i in (('now', at), ('best', int(curve[:,1].argmin()))):
+    rows = [_tr('<td></td>', _th('decay', scope='col'), _th('training', 'cnb-training', 'col'),
+                _th('validation', 'cnb-validation', 'col'))]
+    for name,head,i in (('now', 'chosen', at), ('best', 'the best', int(curve[:,1].argmin()))):
         values = zip(('wd', 'training', 'validation'), (DECAYS[i], *curve[i]), strict=True)
-        rows.append(_tr(_th({'now': 'chosen', 'best': 'the best'}[name]), *(_td(_num(v), f'{name}-{part}') for part,v in values)))
+        rows.append(_tr(_th(head), *(_td(_num(v), f'{name}-{part}') for part,v in values)))
     return f'<table>{"".join(rows)}</table>'
 
 # %% ../nbs/lib/live.ipynb #live-030
 def _as_text():
     "The planted ratings, a row of text per user: 1 to 5 for training, a to e for validation, a dot for no rating"
     ratings,train,valid,_ = _planted()
-    signs = np.where(train, ratings.astype(int).astype(str), np.where(valid, np.array(list('.abcde'))[ratings.astype(int)], '.'))
+    stars = ratings.astype(int)
+    signs = np.where(train, np.array(list('.12345'))[stars], np.where(valid, np.array(list('.abcde'))[stars], '.'))
     return [''.join(row) for row in signs]
 
 def decay_explorer(
@@ -354,7 +379,8 @@ def decay_explorer(
     numbers = range(1, _MOST_FACTORS+1)
     heads,cells = (''.join(f'<td data-{name}="{k}">{k if name == "factors" else "…"}</td>' for k in numbers)
                    for name in ('factors', 'best'))
-    body = f'''<div class="cnb-controls" hidden><label>number of factors <output data-part="factors-value">{n_factors}</output>
+    body = f'''<div class="cnb-controls" hidden>
+<label>number of factors <output data-part="factors-value">{n_factors}</output>
 <input type="range" data-part="factors" min="1" max="{_MOST_FACTORS}" value="{n_factors}"></label>
 <label>weight decay <output data-part="wd-value">{_num(DECAYS[at])}</output>
 <input type="range" data-part="wd" min="0" max="{len(DECAYS)-1}" value="{at}"></label></div>
@@ -362,8 +388,8 @@ def decay_explorer(
 <p class="cnb-result" data-part="verdict">{advice}</p>
 <div hidden><p>The best decay for each number of factors:</p><div style="overflow-x:auto"><table class="cnb-best">
 <tr>{heads}</tr><tr class="cnb-total">{cells}</tr></table></div></div></div></div>'''
-    config = dict(ratings=_as_text(), begin=_planted()[3].tolist(), decays=DECAYS.tolist(), sweeps=_SWEEPS, at=at, words=_ADVICE,
-                  n_factors=n_factors, width=_FIT[0], height=_FIT[1], top=_FIT[2])
+    config = dict(ratings=_as_text(), begin=_planted()[3].tolist(), decays=DECAYS.tolist(), sweeps=_SWEEPS, at=at,
+                  words=_ADVICE, n_factors=n_factors, width=_FIT[0], height=_FIT[1], top=_FIT[2])
     still = f'Training and validation error by weight decay, for {n_factors} factors on made-up ratings.'
     return _page('decay_explorer', 'Weight decay and the number of factors', body, still, config)
 
@@ -379,16 +405,18 @@ def _numbers(row, asked, digits=2): return [(_num(v, digits), 'cnb-hot' if asked
 
 def _matrix(part, caption, names, rows, top='', kind=''):
     "A matrix as a table, with a name for each row"
-    lines = ''.join(_tr(_th(name), *(_td(text, kind=k) for text,k in cells)) for name,cells in zip(names, rows, strict=True))
-    return (f'<figure><figcaption>{caption}</figcaption><table class="cnb-matrix {kind}">{f"<thead>{top}</thead>" if top else ""}'
+    lines = ''.join(_tr(_th(name), *(_td(text, kind=k) for text,k in cells))
+                    for name,cells in zip(names, rows, strict=True))
+    return (f'<figure><figcaption>{caption}</figcaption><table class="cnb-matrix {kind}"><thead>{top}</thead>'
             f'<tbody data-part="{part}">{lines}</tbody></table></figure>')
 
-def _heads(names, kind=None): return _tr('<td style="border:0"></td>', *(_th(name, kind, 'col') for name in names))
+def _heads(names): return _tr('<td class="cnb-corner"></td>', *(_th(name, scope='col') for name in names))
 
 def _lookup_words(ids, names):
     "What happened to the rows; lookup_rows.js says the same"
     count = {name: ids.count(i) for i,name in enumerate(names)}
-    several = ''.join(f'{name} comes {n} times, so its row gets the sum of {n} gradients. ' for name,n in count.items() if n > 1)
+    several = ''.join(f'{name} comes {n} times, so its row gets the sum of {n} gradients. '
+                      for name,n in count.items() if n > 1)
     zero = sum(not n for n in count.values())
     return f"{several}{zero} of the {len(names)} rows weren't asked for: their gradient is 0."
 
@@ -407,15 +435,17 @@ def lookup_rows(
     hot = np.eye(len(names))[ids]                                                     # (bs, n)
     output = 10**np.arange(len(ids))[:,None]*np.arange(1, rows.shape[1]+1)            # (bs, n_factors)
     asked,batch,factors = hot.any(0),[names[i] for i in ids],_heads(table.columns)
+    gradient = hot.T @ output                                                         # (n, n_factors)
     parts = [
-        _matrix('onehot', 'the batch, one-hot', ids, map(_hot, hot), _heads(names, 'cnb-upright'), 'cnb-onehot'),
+        _matrix('onehot', 'the batch, one-hot', ids, map(_hot, hot), _heads(names), 'cnb-onehot'),
         _matrix('table', 'the table', names, map(_numbers, rows, asked), factors),
         _matrix('rows', 'the rows looked up', batch, [_numbers(rows[i], True) for i in ids], factors),
         _matrix('turned', 'one-hot, turned', names, map(_hot, hot.T), kind='cnb-onehot'),
         _matrix('output', 'gradient at the output', batch, [[(str(v), None) for v in row] for row in output]),
-        _matrix('gradient', 'gradient of the table', names, [_numbers(r, a, 0) for r,a in zip(hot.T@output, asked, strict=True)])]
-    add = ''.join(f'<button type="button" data-add="{i}">+ {i} {html.escape(name)}</button>' for i,name in enumerate(names))
-    body = f'''<div class="cnb-controls" hidden>{add}{_RESET}</div>
+        _matrix('gradient', 'gradient of the table', names, map(partial(_numbers, digits=0), gradient, asked))]
+    add = ''.join(f'<button type="button" data-add="{i}">{i} {html.escape(name)}</button>'
+                  for i,name in enumerate(names))
+    body = f'''<div class="cnb-controls" hidden><span>Add to the batch:</span>{add}{_RESET}</div>
 <div class="cnb-product">{parts[0]}<b>×</b>{parts[1]}<b>=</b>{parts[2]}</div>
 <div class="cnb-product">{parts[3]}<b>×</b>{parts[4]}<b>=</b>{parts[5]}</div>
 <p class="cnb-result" data-part="verdict">{html.escape(_lookup_words(ids, names), quote=False)}</p>'''

@@ -10,12 +10,22 @@ start('two_arrows', (root, {tips, labels, axes, words, unit, middle}) => {
     return (cosine > 0 ? words.agree : words.disagree) + short;
   };
 
+  // Beyond the tip, as seen from the origin, and the user's name beyond the movie's if the tips are close
+  const nameAt = who => {
+    const [x, y] = tips[who], other = tips[who === 'user' ? 'movie' : 'user'];
+    const side = y < 0 ? 1 : -1;
+    const close = who === 'user' && Math.abs(x - other[0]) < .6 && Math.abs(y - other[1]) < .3
+                  && side === (other[1] < 0 ? 1 : -1);
+    const dy = (close ? side*32 - unit*(other[1] - y) : side*18) + (side > 0 ? 8 : 0);
+    return {'text-anchor': x < -.3 ? 'start' : x > .3 ? 'end' : 'middle', dy};
+  };
+
   const moveArrow = who => {
     const [x, y] = tips[who];
     const at = `translate(${middle + unit*x} ${middle - unit*y})`;
     set(find(root, `${who}-line`), {x2: middle + unit*x, y2: middle - unit*y});
     set(find(root, `${who}-head`), {transform: `${at} rotate(${Math.atan2(-y, x)*180/Math.PI})`});
-    set(find(root, `${who}-name`), {transform: at, 'text-anchor': x < -.3 ? 'start' : x > .3 ? 'end' : 'middle'});
+    set(find(root, `${who}-name`), {transform: at, ...nameAt(who)});
     set(find(root, `${who}-tip`), {
       transform: at, 'aria-valuenow': x.toFixed(2),
       'aria-valuetext': `${axes[0]} ${fixed(x)}, ${axes[1]} ${fixed(y)}`});
