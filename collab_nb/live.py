@@ -197,7 +197,7 @@ def _cell(i, j, prediction, rating):
     "A prediction, and the rating it should be; its color is the miss, as in factor_sheet.js"
     part = f'data-part="cell-{i}-{j}"'
     if np.isnan(rating): return f'<td class="cnb-cell cnb-blank" {part}><span>{_num(prediction)}</span></td>'
-    colour,strength = '213,94,0' if prediction > rating else '0,114,178',min(.6, .3*abs(prediction-rating))
+    colour,strength = '213,94,0' if prediction > rating else '0,114,178',min(.5, .25*abs(prediction-rating))
     return (f'<td class="cnb-cell" {part} style="background-color:rgba({colour},{strength:.2f})">'
             f'<span>{_num(prediction)}</span><small>rated {rating:g}</small></td>')
 

@@ -11,54 +11,63 @@ start('decay_explorer', (root, {ratings, begin, decays, sweeps, n_factors, at, w
   }));
   const mean = sum(triples.training.map(([,, rating]) => rating))/triples.training.length;
   const listed = (n, one, other) => {
-    const lists = Array.from({length: n}, () => []);
-    for (const triple of triples.training) lists[triple[one]].push([triple[other], triple[2] - mean]);
+    const lists = Array.from({length: n}, () => ({ids: [], left: []}));
+    for (const triple of triples.training) {
+      lists[triple[one]].ids.push(triple[other]);
+      lists[triple[one]].left.push(triple[2] - mean);
+    }
     return lists;
   };
   const byUser = listed(ratings.length, 0, 1), byMovie = listed(begin.length, 1, 0);
 
-  // Solve A x = b for a symmetric positive A by Cholesky; A (rows, lower half) and b are overwritten
-  const solve = (A, b) => {
-    const n = b.length;
+  // Solve A x = b by Cholesky, for a symmetric positive A (n, n) whose lower half is filled in; into `x`, from `at` on
+  const solve = (A, b, n, x, at) => {
     for (let i = 0; i < n; i++) {
       for (let j = 0; j <= i; j++) {
-        let rest = A[i][j];
-        for (let k = 0; k < j; k++) rest -= A[i][k]*A[j][k];
-        A[i][j] = i === j ? Math.sqrt(rest) : rest/A[j][j];
+        let rest = A[i*n + j];
+        for (let k = 0; k < j; k++) rest -= A[i*n + k]*A[j*n + k];
+        A[i*n + j] = i === j ? Math.sqrt(rest) : rest/A[j*n + j];
       }
-      for (let k = 0; k < i; k++) b[i] -= A[i][k]*b[k];
-      b[i] /= A[i][i];
+      for (let k = 0; k < i; k++) b[i] -= A[i*n + k]*b[k];
+      b[i] /= A[i*n + i];
     }
     for (let i = n - 1; i >= 0; i--) {
-      for (let k = i + 1; k < n; k++) b[i] -= A[k][i]*b[k];
-      b[i] /= A[i][i];
+      for (let k = i + 1; k < n; k++) b[i] -= A[k*n + i]*x[at + k];
+      x[at + i] = b[i]/A[i*n + i];
     }
-    return b;
   };
 
-  // The best rows of one table, given the other: a ridge regression for each
-  const ridge = (lists, other, wd) => lists.map(list => {
-    const n = other[0].length;
-    const A = Array.from({length: n}, (_, i) => Array.from({length: i + 1}, (_, j) => i === j ? wd : 0));
-    const b = new Array(n).fill(0);
-    for (const [id, rating] of list) {
-      const row = other[id];
-      for (let i = 0; i < n; i++) {
-        b[i] += row[i]*rating;
-        for (let j = 0; j <= i; j++) A[i][j] += row[i]*row[j];
+  // The best rows of one table, given the other: a ridge regression for each. Tables are flat, n numbers a row
+  const ridge = (lists, other, n, wd) => {
+    const found = new Float64Array(lists.length*n), A = new Float64Array(n*n), b = new Float64Array(n);
+    lists.forEach(({ids, left}, row) => {
+      A.fill(0);
+      b.fill(0);
+      for (let i = 0; i < n; i++) A[i*n + i] = wd;
+      for (let r = 0; r < ids.length; r++) {
+        const at = ids[r]*n;
+        for (let i = 0; i < n; i++) {
+          const value = other[at + i];
+          b[i] += value*left[r];
+          for (let j = 0; j <= i; j++) A[i*n + j] += value*other[at + j];
+        }
       }
-    }
-    return solve(A, b);
-  });
+      solve(A, b, n, found, row*n);
+    });
+    return found;
+  };
 
   const fit = (n, wd) => {
-    let movies = begin.map(row => row.slice(0, n)), users;
+    let movies = Float64Array.from(begin.flatMap(row => row.slice(0, n))), users;
     for (let i = 0; i < sweeps; i++) {
-      users = ridge(byUser, movies, wd);
-      movies = ridge(byMovie, users, wd);
+      users = ridge(byUser, movies, n, wd);
+      movies = ridge(byMovie, users, n, wd);
     }
-    const error = rows => sum(rows.map(([u, m, rating]) =>
-      (mean + sum(users[u].map((value, k) => value*movies[m][k])) - rating)**2))/rows.length;
+    const error = rows => sum(rows.map(([u, m, rating]) => {
+      let prediction = mean;
+      for (let k = 0; k < n; k++) prediction += users[u*n + k]*movies[m*n + k];
+      return (prediction - rating)**2;
+    }))/rows.length;
     return {training: error(triples.training), validation: error(triples.validation)};
   };
 

@@ -23,6 +23,8 @@ start('factor_sheet', (root, {ratings, users, movies, lr, names, width, height})
     state.history.push(measure());
   };
 
+  const lost = () => !(state.history[state.steps] < 100*first.error);
+
   const inputs = [];
   const addInput = (kind, i, k) => {
     const cell = find(root, `${kind}-${i}-${k}`);
@@ -66,14 +68,13 @@ start('factor_sheet', (root, {ratings, users, movies, lr, names, width, height})
       cell.firstElementChild.textContent = fixed(prediction);
       if (ratings[i][j] === null) return;
       const miss = prediction - ratings[i][j];
-      const strength = Math.min(.6, .3*Math.abs(miss)).toFixed(2);
+      const strength = Math.min(.5, .25*Math.abs(miss)).toFixed(2);
       cell.style.backgroundColor = `rgba(${miss > 0 ? '213, 94, 0' : '0, 114, 178'}, ${strength})`;
     }));
-    const lost = !(state.error < 100*first.error);
     write(root, 'error', fixed(state.error));
     write(root, 'steps', `after ${state.steps} ${state.steps === 1 ? 'step' : 'steps'}`);
-    find(root, 'one').disabled = find(root, 'many').disabled = lost;
-    const advice = lost ? 'The error explodes: the learning rate is too large. Start over with a smaller one.' : '';
+    find(root, 'one').disabled = find(root, 'many').disabled = lost();
+    const advice = lost() ? 'The error explodes: the learning rate is too large. Start over with a smaller one.' : '';
     write(root, 'advice', advice);
     drawCurve();
     if (!running) say(`Error ${fixed(state.error)} after ${state.steps} steps. ${advice}`);
@@ -85,7 +86,7 @@ start('factor_sheet', (root, {ratings, users, movies, lr, names, width, height})
   };
   const go = left => {
     step();
-    running = left > 1 && state.history[state.steps] < 100*first.error ? setTimeout(go, 50, left - 1) : null;
+    running = left > 1 && !lost() ? setTimeout(go, 50, left - 1) : null;
     update();
   };
 
@@ -96,7 +97,7 @@ start('factor_sheet', (root, {ratings, users, movies, lr, names, width, height})
   find(root, 'many').addEventListener('click', () => {
     stop();
     if (!calm()) return go(20);
-    for (let i = 0; i < 20; i++) step();
+    for (let i = 0; i < 20 && !lost(); i++) step();
     update();
   });
   find(root, 'reset').addEventListener('click', () => {

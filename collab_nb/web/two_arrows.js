@@ -59,20 +59,29 @@ start('two_arrows', (root, {tips, labels, axes, words, unit, middle}) => {
     update();
   };
 
+  const place = event => {
+    const box = plane.getBoundingClientRect();
+    const scale = 2*middle/box.width;
+    return [((event.clientX - box.left)*scale - middle)/unit, (middle - (event.clientY - box.top)*scale)/unit];
+  };
+  // Two tips may lie on top of each other: the one that's nearer is meant
+  const nearer = ([x, y]) => {
+    const far = who => Math.hypot(x - tips[who][0], y - tips[who][1]);
+    return far('movie') < far('user') ? 'movie' : 'user';
+  };
+
   for (const who of ['user', 'movie']) {
     const handle = find(root, `${who}-tip`);
     set(handle, {role: 'slider', tabindex: 0, 'aria-label': `Tip of the arrow of ${labels[who]}`,
                  'aria-valuemin': -1, 'aria-valuemax': 1});
     handle.addEventListener('pointerdown', event => {
-      handle.setPointerCapture(event.pointerId);
+      const meant = find(root, `${nearer(place(event))}-tip`);
+      meant.setPointerCapture(event.pointerId);
       event.preventDefault();
-      handle.focus({preventScroll: true});
+      meant.focus({preventScroll: true});
     });
     handle.addEventListener('pointermove', event => {
-      if (!handle.hasPointerCapture(event.pointerId)) return;
-      const box = plane.getBoundingClientRect();
-      const scale = 2*middle/box.width;
-      move(who, ((event.clientX - box.left)*scale - middle)/unit, (middle - (event.clientY - box.top)*scale)/unit);
+      if (handle.hasPointerCapture(event.pointerId)) move(who, ...place(event));
     });
     handle.addEventListener('keydown', event => {
       const way = {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1]}[event.key];
