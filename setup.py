@@ -25,7 +25,7 @@ setup(
     extras_require=extras,
     # collab_nb.tools builds and checks the course: it needs the repository, and stays out of the wheel
     packages=find_packages(include=[cfg['lib_name'], cfg['lib_name']+'.*'], exclude=[cfg['lib_name']+'.tools']),
-    package_data={cfg['lib_name']: ['*.json']},
+    package_data={cfg['lib_name']: ['*.json', 'web/*']},
     include_package_data=False,     # MANIFEST.in is for the source distribution
     long_description=(here/'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',

@@ -157,7 +157,7 @@ def _report(pairs, table, splits, user, item):
     for name in (user, item):
         ids = table[name].to_numpy()
         alone = ~np.isin(ids[valid], ids[train])
-        if alone.mean() >= .01:     # fewer change no result
+        if alone.any() and alone.mean() >= .01:     # fewer change no result
             print(f'rating_dls: {alone.mean():.0%} of the validation rows have ids in {name!r} that training never '
                   f'sees, {len(np.unique(ids[valid][alone])):,} of them')
 

@@ -195,7 +195,7 @@ def test_github_shows_the_outputs(nb_path):
             bare = re.sub(r'(?s)<(script|style)\b.*?</\1>', '', page)
             assert re.sub(r'<[^>]*>', '', bare).strip() or re.search(r'<(img|svg)\b', bare), c.source
             assert not re.search(r'<(iframe|object|embed|canvas|video|audio)\b', page), c.source
-            if '<script' in page: assert len(re.findall(r'<td[^>]*>\s*\d', bare)) > 5, c.source
+            if '<script' in page: assert len(re.findall(r'<td[^>]*>\s*−?\d', bare)) > 5, c.source
 
 @every_chapter
 def test_anatomy(nb_path):

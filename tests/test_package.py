@@ -225,7 +225,7 @@ def test_the_wheel_holds_the_library_alone(built):
     names = zipfile.ZipFile(built[0]).namelist()
     modules = {n for n in names if n.startswith('collab_nb/')}
     for name in ('further/sets.py', 'checks/__init__.py', 'exercises/bias.py', 'scoreboard.json', 'record.json',
-                 'columns.py'):
+                 'columns.py', 'web/live.js', 'web/live.css', 'web/factor_sheet.js'):
         assert f'collab_nb/{name}' in modules
     assert not [n for n in modules if '/tools/' in n]
 
