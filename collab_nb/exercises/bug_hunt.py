@@ -705,11 +705,13 @@ def _cases(rng):
 def _slow(train, valid):
     rows = list(zip(train.user, train.movie, train.rating, strict=True))
     mean = sum(r for _,_,r in rows) / len(rows)
-    def offset(left): return sum(left) / (len(left) + 3)
-    film = {m: offset([r - mean for _,f,r in rows if f == m]) for _,m,_ in rows}
-    user = {u: offset([r - mean - film[m] for v,m,r in rows if v == u]) for u,_,_ in rows}
+    def offset(left, damping): return sum(left) / (len(left) + damping)
+    movie,user = ({v: 0 for v in ids} for ids in (train.movie, train.user))
+    for _ in range(300):
+        movie = {m: offset([r - mean - user[u] for u,other,r in rows if other == m], 3) for m in movie}
+        user = {u: offset([r - mean - movie[m] for other,m,r in rows if other == u], 5) for u in user}
     hidden = zip(valid.user, valid.movie, valid.rating, strict=True)
-    errors = [(mean + film.get(m, 0) + user.get(u, 0) - r)**2 for u,m,r in hidden]
+    errors = [(mean + movie.get(m, 0) + user.get(u, 0) - r)**2 for u,m,r in hidden]
     return sum(errors) / len(errors)
 
 floor_ex.slip('The mean is now that of the training rows, as it should be. '
