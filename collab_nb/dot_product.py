@@ -12,11 +12,12 @@ from fastai.layers import sigmoid_range
 
 # %% ../nbs/03_dot_product.ipynb #03-021
 class DotProduct(Module):
-    """A rating as the dot product of a user's and a film's factors (Funk, 2006; Koren, Bell and Volinsky, 2009).
-    `forward` takes codes (bs, 2), users in column 0 and films in column 1, and gives ratings (bs,), within `y_range` where one is given"""
+    """A rating as the dot product of a user's and a movie's factors (Funk, 2006; Koren, Bell and Volinsky, 2009).
+    `forward` takes codes (bs, 2), users in column 0 and movies in column 1, and gives ratings (bs,), within `y_range`
+    if there is one"""
     def __init__(self,
         n_users:int, # Rows of the user table, `#na#` included
-        n_movies:int, # Rows of the film table, `#na#` included
+        n_movies:int, # Rows of the movie table, `#na#` included
         n_factors:int, # Numbers that describe each
         y_range:tuple|None=None, # Lowest and highest rating that the model can give; None for no limits
     ):
@@ -30,30 +31,38 @@ class DotProduct(Module):
         ratings = (users * movies).sum(dim=1)   # (bs,)
         return ratings if self.y_range is None else sigmoid_range(ratings, *self.y_range)
 
+# %% ../nbs/03_dot_product.ipynb #03-033
+def _squared_error(preds, y):
+    "The mean squared error (a tensor, for `backward`); refuses shapes that would broadcast"
+    if preds.shape != y.shape:
+        raise ValueError(f'predictions and targets must have the same shape, got {tuple(preds.shape)} and {tuple(y.shape)}')
+    return ((preds - y)**2).mean()
+
+def _finite(loss, epoch, lr):
+    if not loss < float('inf'): raise ValueError(f'the loss must stay finite, got {loss} in epoch {epoch}: lower the learning rate {lr}')
+    return loss
+
 # %% ../nbs/03_dot_product.ipynb #03-034
 def plain_fit(
     model, # Anything with `parameters()` that gives ratings (bs,) for codes (bs, 2)
-    dl, # Batches of codes (bs, 2) and ratings (bs,): can be gone through once an epoch
+    dl, # Batches of codes (bs, 2) and ratings (bs,); gone through once per epoch
     epochs:int, # Passes over all the batches
-    lr:float, # Learning rate: how long a step is, in units of the gradient
-    after_epoch=None, # Called as `after_epoch(model)` when an epoch ends
+    lr:float, # Learning rate: the length of a step, in units of the gradient
+    after_epoch=None, # Called as `after_epoch(model)` at the end of each epoch
 )->list: # Training MSE of each epoch, in squared stars
-    """Stochastic gradient descent on the mean squared error (Robbins and Monro, 1951): the loop behind every `fit`, in full.
-    Raises a `ValueError` when predictions and targets differ in shape, and when the loss is no longer a number"""
+    """Stochastic gradient descent on the mean squared error (Robbins and Monro, 1951): the loop behind every `fit`.
+    Raises a `ValueError` if predictions and targets differ in shape, or if the loss is no longer a number"""
     losses = []
     for epoch in range(epochs):
         total,n = 0.,0
         for x,y in dl:
-            preds = model(x)                          # (bs,)
-            if preds.shape != y.shape: raise ValueError(f'predictions {tuple(preds.shape)} and targets {tuple(y.shape)} differ in shape')
-            loss = ((preds - y)**2).mean()            # how wrong: one number
-            loss.backward()                           # which way is uphill, for each weight
-            with torch.no_grad():                     # the steps themselves are not part of the model
+            loss = _squared_error(model(x), y)     # how wrong are we?
+            loss.backward()                        # which way is uphill, for each factor?
+            with torch.no_grad():
                 for p in model.parameters():
-                    p -= lr*p.grad                    # downhill
-                    p.grad = None                     # the next batch starts from nothing
+                    p -= lr*p.grad                 # a small step downhill
+                    p.grad = None                  # the next batch starts over
             total,n = total + loss.item()*len(y),n + len(y)
-        losses.append(total/n)
-        if not losses[-1] < float('inf'): raise ValueError(f'the loss is {losses[-1]} in epoch {epoch}: the learning rate {lr} is too high')
+        losses.append(_finite(total/n, epoch, lr))
         if after_epoch: after_epoch(model)
     return losses
