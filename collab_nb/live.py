@@ -25,15 +25,14 @@ def _page(
     body, # Its markup, which has to make sense without the script
     still, # A sentence for readers without the script
     config, # What the script needs to know
+    **slots, # Markup for the script to put where `body` has a `_slot` of that name: controls mean nothing without it
 ):
     """One output: style, markup and script. It has no ids, so several fit on a page, and the same call gives the same
     bytes"""
-    config = html.escape(json.dumps(config, ensure_ascii=False, separators=(',', ':')))
+    config = html.escape(json.dumps({**config, 'slots': slots}, ensure_ascii=False, separators=(',', ':')))
     script = f"(() => {{\n'use strict';\n{_web('live.js')}\n{_web(f'{kind}.js')}}})();"
-    # JupyterLab shouldn't take arrow keys in here for its own
     return Html(f'''<style>{_web('live.css')}</style>
-<div class="cnb-live" data-live="{kind}" role="group" aria-label="{html.escape(label)}"
- data-lm-suppress-shortcuts="true" data-config="{config}">
+<div class="cnb-live" data-live="{kind}" role="group" aria-label="{html.escape(label)}" data-config="{config}">
 {body}
 <p class="cnb-still">{html.escape(still)} (This is a still picture. You can move it where scripts run: in a trusted
 notebook, or on the site.)</p>
@@ -61,7 +60,9 @@ def _tr(*cells, kind=None): return f'<tr{f" class={kind!r}" if kind else ""}>{""
 
 def _path(points): return ''.join(f'{"L" if i else "M"}{x:.1f} {y:.1f}' for i,(x,y) in enumerate(points))
 
-_RESET = '<button type="button" data-part="reset" hidden>start over</button>'
+def _slot(name): return f'<div data-slot="{name}"></div>'
+
+def _button(part, text): return f'<button type="button" data-part="{part}">{text}</button>'
 
 # %% ../nbs/lib/live.ipynb #live-009
 _WORDS = dict(
@@ -158,12 +159,12 @@ def two_arrows(
 <p>Dot product: <span data-part="sum">{sums} = {_num(dot)}</span><br>
 Cosine: <span data-part="cosine">{_num(dot)} / ({_num(lengths[0])} × {_num(lengths[1])}){end}</span></p>
 <p class="cnb-result" data-part="verdict">{_verdict(dot, lengths, cosine)}</p>
-<div class="cnb-controls">{_RESET}</div>
-<p hidden>Drag a tip. Or press Tab until a tip is marked, then use the arrow keys (with Shift, they go farther).</p>
-</div></div>'''
+{_slot('controls')}</div></div>'''
+    controls = f'''<div class="cnb-controls">{_button('reset', 'start over')}</div>
+<p>Drag a tip. Or press Tab until a tip is marked, then use the arrow keys (with Shift, they go farther).</p>'''
     config = dict(tips=tips, labels=labels, axes=axes, words=_WORDS, unit=_UNIT, middle=_MIDDLE)
     still = f'On the green side of the dashed line, a movie gets a positive score from {labels[0]}.'
-    return _page('two_arrows', 'Two arrows and their dot product', body, still, config)
+    return _page('two_arrows', 'Two arrows and their dot product', body, still, config, controls=controls)
 
 # %% ../nbs/lib/live.ipynb #live-016
 def sheet_error(
@@ -269,16 +270,16 @@ def factor_sheet(
     body = f'''<div class="cnb-columns"><div>{_sheet(ratings, users, movies)}</div><div>
 <p>MSE over the {np.isfinite(table).sum()} ratings: <span class="cnb-result" data-part="error">{_num(errors[0])}</span>
 <span data-part="steps">after 0 steps</span></p>
-<div class="cnb-controls" hidden><button type="button" data-part="one">one step of gradient descent</button>
-<button type="button" data-part="many">20 steps</button>{_RESET}
+{_slot('controls')}{_error_curve(errors)}<p data-part="advice"></p></div></div>'''
+    controls = f'''<div class="cnb-controls">{_button('one', 'one step of gradient descent')}
+{_button('many', '20 steps')}{_button('reset', 'start over')}
 <label>learning rate <output data-part="rate">{_num(lr)}</output>
-<input type="range" data-part="lr" min="-2" max="0.301" step="0.01" value="{np.log10(lr):.2f}"></label></div>
-{_error_curve(errors)}<p data-part="advice"></p></div></div>'''
+<input type="range" data-part="lr" min="-2" max="0.301" step="0.01" value="{np.log10(lr):.2f}"></label></div>'''
     config = dict(ratings=[[None if np.isnan(r) else r for r in row] for row in table.tolist()], users=users.tolist(),
                   movies=movies.tolist(), lr=float(lr), width=_CURVE[0], height=_CURVE[1],
                   names=dict(users=[str(n) for n in ratings.index], movies=[str(n) for n in ratings.columns]))
     still = f'{len(errors)-1} steps of gradient descent take the error from {_num(errors[0])} to {_num(errors[-1])}.'
-    return _page('factor_sheet', 'A sheet of factors and predictions', body, still, config)
+    return _page('factor_sheet', 'A sheet of factors and predictions', body, still, config, controls=controls)
 
 # %% ../nbs/lib/live.ipynb #live-025
 DECAYS = np.round(10**np.linspace(-1, 1.5, 26), 3)     # the stops of the slider
@@ -379,19 +380,20 @@ def decay_explorer(
     numbers = range(1, _MOST_FACTORS+1)
     heads,cells = (''.join(f'<td data-{name}="{k}">{k if name == "factors" else "…"}</td>' for k in numbers)
                    for name in ('factors', 'best'))
-    body = f'''<div class="cnb-controls" hidden>
+    body = f'''{_slot('controls')}<div class="cnb-columns">{_fit_chart(curve, at)}<div>{_table_of_fits(curve, at)}
+<p class="cnb-result" data-part="verdict">{advice}</p>{_slot('best')}</div></div>'''
+    controls = f'''<div class="cnb-controls">
 <label>number of factors <output data-part="factors-value">{n_factors}</output>
 <input type="range" data-part="factors" min="1" max="{_MOST_FACTORS}" value="{n_factors}"></label>
 <label>weight decay <output data-part="wd-value">{_num(DECAYS[at])}</output>
-<input type="range" data-part="wd" min="0" max="{len(DECAYS)-1}" value="{at}"></label></div>
-<div class="cnb-columns">{_fit_chart(curve, at)}<div>{_table_of_fits(curve, at)}
-<p class="cnb-result" data-part="verdict">{advice}</p>
-<div hidden><p>The best decay for each number of factors:</p><div style="overflow-x:auto"><table class="cnb-best">
-<tr>{heads}</tr><tr class="cnb-total">{cells}</tr></table></div></div></div></div>'''
+<input type="range" data-part="wd" min="0" max="{len(DECAYS)-1}" value="{at}"></label></div>'''
+    best = f'''<p>The best decay for each number of factors:</p><div style="overflow-x:auto"><table class="cnb-best">
+<tr>{heads}</tr><tr class="cnb-total">{cells}</tr></table></div>'''
     config = dict(ratings=_as_text(), begin=_planted()[3].tolist(), decays=DECAYS.tolist(), sweeps=_SWEEPS, at=at,
                   words=_ADVICE, n_factors=n_factors, width=_FIT[0], height=_FIT[1], top=_FIT[2])
     still = f'Training and validation error by weight decay, for {n_factors} factors on made-up ratings.'
-    return _page('decay_explorer', 'Weight decay and the number of factors', body, still, config)
+    return _page('decay_explorer', 'Weight decay and the number of factors', body, still, config, controls=controls,
+                 best=best)
 
 # %% ../nbs/lib/live.ipynb #live-034
 _TABLE = pd.DataFrame(
@@ -445,10 +447,11 @@ def lookup_rows(
         _matrix('gradient', 'gradient of the table', names, map(partial(_numbers, digits=0), gradient, asked))]
     add = ''.join(f'<button type="button" data-add="{i}">{i} {html.escape(name)}</button>'
                   for i,name in enumerate(names))
-    body = f'''<div class="cnb-controls" hidden><span>Add to the batch:</span>{add}{_RESET}</div>
+    controls = (f'<div class="cnb-controls"><span>Add to the batch:</span>{add}{_button("reset", "start over")}</div>')
+    body = f'''{_slot('controls')}
 <div class="cnb-product">{parts[0]}<b>×</b>{parts[1]}<b>=</b>{parts[2]}</div>
 <div class="cnb-product">{parts[3]}<b>×</b>{parts[4]}<b>=</b>{parts[5]}</div>
 <p class="cnb-result" data-part="verdict">{html.escape(_lookup_words(ids, names), quote=False)}</p>'''
     config = dict(names=names, table=rows.tolist(), ids=ids, most=_MOST_IDS)
     still = f'Above, a look-up as a matrix product; below, the gradient on its way back, for the batch {ids}.'
-    return _page('lookup_rows', 'Rows of a look-up and their gradients', body, still, config)
+    return _page('lookup_rows', 'Rows of a look-up and their gradients', body, still, config, controls=controls)
