@@ -340,8 +340,8 @@ def _fit_chart(curve, at):
     w,h,top = _FIT
     lines = dots = ''
     levels = ((e, h*(1-e/top)) for e in np.arange(0, top+.1, .5))
-    ticks = ''.join(f'<path class="cnb-grid" d="M0 {y:g}H{w}"/>\n<text x="-6" y="{y+4:g}" text-anchor="end">{e:g}</text>'
-                    for e,y in levels)
+    ticks = ''.join(f'<path class="cnb-grid" d="M0 {y:g}H{w}"/>\n'
+                    f'<text x="-6" y="{y+4:g}" text-anchor="end">{e:g}</text>' for e,y in levels)
     stops = ((d, w*(np.log10(d)+1)/2.5) for d in (.1, .3, 1, 3, 10, 30))
     ticks += ''.join(f'<text x="{x:.1f}" y="{h+17}" text-anchor="middle">{d:g}</text>\n' for d,x in stops)
     for k,name in enumerate(('training', 'validation')):
