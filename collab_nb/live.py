@@ -25,15 +25,14 @@ def _page(
     body, # Its markup, which has to make sense without the script
     still, # A sentence for readers without the script
     config, # What the script needs to know
+    **slots, # Markup for the script to put where `body` has a `_slot` of that name: controls mean nothing without it
 ):
     """One output: style, markup and script. It has no ids, so several fit on a page, and the same call gives the same
     bytes"""
-    config = html.escape(json.dumps(config, ensure_ascii=False, separators=(',', ':')))
+    config = html.escape(json.dumps({**config, 'slots': slots}, ensure_ascii=False, separators=(',', ':')))
     script = f"(() => {{\n'use strict';\n{_web('live.js')}\n{_web(f'{kind}.js')}}})();"
-    # JupyterLab shouldn't take arrow keys in here for its own
     return Html(f'''<style>{_web('live.css')}</style>
-<div class="cnb-live" data-live="{kind}" role="group" aria-label="{html.escape(label)}"
- data-lm-suppress-shortcuts="true" data-config="{config}">
+<div class="cnb-live" data-live="{kind}" role="group" aria-label="{html.escape(label)}" data-config="{config}">
 {body}
 <p class="cnb-still">{html.escape(still)} (This is a still picture. You can move it where scripts run: in a trusted
 notebook, or on the site.)</p>
@@ -54,14 +53,17 @@ def _td(text, part=None, kind=None):
 
 def _th(text, kind=None, scope='row'):
     "A header; names of columns are in a <span>, which the style can turn upright"
-    kind,text = f' class="{kind}"' if kind else '',html.escape(str(text))
+    kind = f' class="{kind}"' if kind else ''
+    text = html.escape(str(text))
     return f'<th{kind} scope="{scope}">{f"<span>{text}</span>" if scope == "col" else text}</th>'
 
 def _tr(*cells, kind=None): return f'<tr{f" class={kind!r}" if kind else ""}>{"".join(cells)}</tr>'
 
 def _path(points): return ''.join(f'{"L" if i else "M"}{x:.1f} {y:.1f}' for i,(x,y) in enumerate(points))
 
-_RESET = '<button type="button" data-part="reset" hidden>start over</button>'
+def _slot(name): return f'<div data-slot="{name}"></div>'
+
+def _button(part, text): return f'<button type="button" data-part="{part}">{text}</button>'
 
 # %% ../nbs/lib/live.ipynb #live-009
 _WORDS = dict(
@@ -85,7 +87,8 @@ def _angle(x, y): return np.degrees(np.arctan2(-y, x))
 
 def _name_at(who, tips):
     "Where the name goes: beyond the tip, as seen from the origin, and the user's farther out if the tips are close"
-    (x,y),other = tips[who],tips['movie' if who == 'user' else 'user']
+    x,y = tips[who]
+    other = tips['movie' if who == 'user' else 'user']
     side = 1 if y < 0 else -1
     close = who == 'user' and abs(x-other[0]) < .6 and abs(y-other[1]) < .3 and side == (1 if other[1] < 0 else -1)
     dy = side*32 - _UNIT*(other[1]-y) if close else side*18
@@ -93,8 +96,10 @@ def _name_at(who, tips):
 
 def _arrow(who, tips, label):
     "An arrow from the origin, its name, and the handle at its tip"
-    (x,y),(anchor,dy) = _spot(*tips[who]),_name_at(who, tips)
-    at,turned = f'translate({x:g} {y:g})',f'rotate({_angle(*tips[who]):.2f})'
+    x,y = _spot(*tips[who])
+    anchor,dy = _name_at(who, tips)
+    at = f'translate({x:g} {y:g})'
+    turned = f'rotate({_angle(*tips[who]):.2f})'
     return f'''<g class="cnb-arrow cnb-{who}">
 <line data-part="{who}-line" x1="{_MIDDLE}" y1="{_MIDDLE}" x2="{x:g}" y2="{y:g}"/>
 <path data-part="{who}-head" d="M4 0L-11 -7L-11 7Z" transform="{at} {turned}"/>
@@ -108,7 +113,7 @@ def _plane(tips, labels, axes):
     m,low,high,size = _MIDDLE,_MIDDLE-_UNIT,_MIDDLE+_UNIT,2*_UNIT
     def lines(kind, *places):
         return ''.join(f'<path class="{kind}" d="M{p:g} {low}V{high}M{low} {p:g}H{high}"/>' for p in places)
-    (first,second),(user,movie) = (tuple(html.escape(name) for name in pair) for pair in (axes, labels))
+    first,second,user,movie = (html.escape(name) for name in (*axes, *labels))
     return f'''<svg class="cnb-plane" viewBox="0 0 {2*m} {2*m}" role="img"
  aria-label="Two arrows in a plane: {user} and {movie}">
 <svg x="{low}" y="{low}" width="{size}" height="{size}" viewBox="-1 -1 2 2" style="overflow:hidden">
@@ -150,7 +155,8 @@ def two_arrows(
     for name,pair in (('labels', labels), ('axes', axes)):
         if isinstance(pair, str) or len(pair) != 2: raise ValueError(f'{name} must be two names, got {pair!r}')
     tips = {name: [float(v) for v in tip] for name,tip in tips.items()}
-    dot,lengths = float(np.dot(*tips.values())),[float(np.hypot(*t)) for t in tips.values()]
+    dot = float(np.dot(*tips.values()))
+    lengths = [float(np.hypot(*tip)) for tip in tips.values()]
     cosine = dot/np.prod(lengths) if min(lengths) else None
     end = ': not defined' if cosine is None else f' = {_num(cosine)}'
     sums = ' + '.join(f'{_num(u)} × {_num(m)}' for u,m in zip(*tips.values(), strict=True))
@@ -158,12 +164,12 @@ def two_arrows(
 <p>Dot product: <span data-part="sum">{sums} = {_num(dot)}</span><br>
 Cosine: <span data-part="cosine">{_num(dot)} / ({_num(lengths[0])} × {_num(lengths[1])}){end}</span></p>
 <p class="cnb-result" data-part="verdict">{_verdict(dot, lengths, cosine)}</p>
-<div class="cnb-controls">{_RESET}</div>
-<p hidden>Drag a tip. Or press Tab until a tip is marked, then use the arrow keys (with Shift, they go farther).</p>
-</div></div>'''
+{_slot('controls')}</div></div>'''
+    controls = f'''<div class="cnb-controls">{_button('reset', 'start over')}</div>
+<p>Drag a tip. Or press Tab until a tip is marked, then use the arrow keys (with Shift, they go farther).</p>'''
     config = dict(tips=tips, labels=labels, axes=axes, words=_WORDS, unit=_UNIT, middle=_MIDDLE)
     still = f'On the green side of the dashed line, a movie gets a positive score from {labels[0]}.'
-    return _page('two_arrows', 'Two arrows and their dot product', body, still, config)
+    return _page('two_arrows', 'Two arrows and their dot product', body, still, config, controls=controls)
 
 # %% ../nbs/lib/live.ipynb #live-016
 def sheet_error(
@@ -197,13 +203,15 @@ def _cell(i, j, prediction, rating):
     "A prediction, and the rating it should be; its color is the miss, as in factor_sheet.js"
     part = f'data-part="cell-{i}-{j}"'
     if np.isnan(rating): return f'<td class="cnb-cell cnb-blank" {part}><span>{_num(prediction)}</span></td>'
-    colour,strength = '213,94,0' if prediction > rating else '0,114,178',min(.5, .25*abs(prediction-rating))
+    colour = '213,94,0' if prediction > rating else '0,114,178'
+    strength = min(.5, .25*abs(prediction-rating))
     return (f'<td class="cnb-cell" {part} style="background-color:rgba({colour},{strength:.2f})">'
-            f'<span>{_num(prediction)}</span><small>rated {rating:g}</small></td>')
+            f'<span>{_num(prediction)}</span> <small>rated {rating:g}</small></td>')
 
 def _sheet(table, users, movies):
     "The two factor tables around the grid of their dot products"
-    ratings,n_factors = table.to_numpy(dtype=float),users.shape[1]
+    ratings = table.to_numpy(dtype=float)
+    n_factors = users.shape[1]
     blank = f'<td colspan="{n_factors+1}"></td>'
     rows = [_tr(blank, *(_th(name, 'cnb-movie', 'col') for name in table.columns))]
     for k in range(n_factors):
@@ -226,7 +234,8 @@ def _descent(ratings, users, movies, lr, steps=50):
 
 def _error_curve(errors):
     "The drawing below the sheet: error by step"
-    (w,h),top = _CURVE,1.05*max(errors)
+    w,h = _CURVE
+    top = 1.05*max(errors)
     points = [(w*i/50, h*(1-e/top)) for i,e in enumerate(errors)]
     x,y = points[-1]
     return f'''<svg class="cnb-error" viewBox="-34 -12 {w+46} {h+34}" role="img" aria-label="The error, step by step">
@@ -269,16 +278,16 @@ def factor_sheet(
     body = f'''<div class="cnb-columns"><div>{_sheet(ratings, users, movies)}</div><div>
 <p>MSE over the {np.isfinite(table).sum()} ratings: <span class="cnb-result" data-part="error">{_num(errors[0])}</span>
 <span data-part="steps">after 0 steps</span></p>
-<div class="cnb-controls" hidden><button type="button" data-part="one">one step of gradient descent</button>
-<button type="button" data-part="many">20 steps</button>{_RESET}
+{_slot('controls')}{_error_curve(errors)}<p data-part="advice"></p></div></div>'''
+    controls = f'''<div class="cnb-controls">{_button('one', 'one step of gradient descent')}
+{_button('many', '20 steps')}{_button('reset', 'start over')}
 <label>learning rate <output data-part="rate">{_num(lr)}</output>
-<input type="range" data-part="lr" min="-2" max="0.301" step="0.01" value="{np.log10(lr):.2f}"></label></div>
-{_error_curve(errors)}<p data-part="advice"></p></div></div>'''
+<input type="range" data-part="lr" min="-2" max="0.301" step="0.01" value="{np.log10(lr):.2f}"></label></div>'''
     config = dict(ratings=[[None if np.isnan(r) else r for r in row] for row in table.tolist()], users=users.tolist(),
                   movies=movies.tolist(), lr=float(lr), width=_CURVE[0], height=_CURVE[1],
                   names=dict(users=[str(n) for n in ratings.index], movies=[str(n) for n in ratings.columns]))
     still = f'{len(errors)-1} steps of gradient descent take the error from {_num(errors[0])} to {_num(errors[-1])}.'
-    return _page('factor_sheet', 'A sheet of factors and predictions', body, still, config)
+    return _page('factor_sheet', 'A sheet of factors and predictions', body, still, config, controls=controls)
 
 # %% ../nbs/lib/live.ipynb #live-025
 DECAYS = np.round(10**np.linspace(-1, 1.5, 26), 3)     # the stops of the slider
@@ -293,7 +302,8 @@ def _planted():
     scores = 3.4 + .75*users @ movies.T/np.sqrt(3)
     ratings = np.clip(np.round(scores + .6*rng.normal(size=scores.shape)), 1, 5)
     chance = rng.random(scores.shape)
-    train,valid = chance < .36,(chance >= .36) & (chance < .48)
+    train = chance < .36
+    valid = ~train & (chance < .48)
     return ratings, train, valid, np.round(rng.normal(size=(40, _MOST_FACTORS)), 2)
 
 def _ridge(left, rated, other, decays):
@@ -308,7 +318,8 @@ def decay_curve(
 )->np.ndarray: # (n_decays, 2): MSE on the training ratings and on the validation ratings
     "How well the planted ratings of `decay_explorer` are fitted, for each weight decay"
     ratings,train,valid,start = _planted()
-    left,movies = ratings - ratings[train].mean(),np.repeat(start[None,:,:n_factors], len(decays), axis=0)
+    left = ratings - ratings[train].mean()
+    movies = np.repeat(start[None,:,:n_factors], len(decays), axis=0)
     for _ in range(_SWEEPS):
         users = _ridge(left, train, movies, decays)
         movies = _ridge(left.T, train.T, users, decays)
@@ -326,14 +337,16 @@ def _place(error, i): return _FIT[0]*i/(len(DECAYS)-1), _FIT[1]*(1 - min(1.2, er
 
 def _fit_chart(curve, at):
     "Both errors by weight decay, and the chosen decay"
-    (w,h,top),lines,dots = _FIT,'',''
+    w,h,top = _FIT
+    lines = dots = ''
     levels = ((e, h*(1-e/top)) for e in np.arange(0, top+.1, .5))
-    ticks = ''.join(f'<path class="cnb-grid" d="M0 {y:g}H{w}"/><text x="-6" y="{y+4:g}" text-anchor="end">{e:g}</text>'
-                    for e,y in levels)
+    ticks = ''.join(f'<path class="cnb-grid" d="M0 {y:g}H{w}"/>\n'
+                    f'<text x="-6" y="{y+4:g}" text-anchor="end">{e:g}</text>' for e,y in levels)
     stops = ((d, w*(np.log10(d)+1)/2.5) for d in (.1, .3, 1, 3, 10, 30))
-    ticks += ''.join(f'<text x="{x:.1f}" y="{h+17}" text-anchor="middle">{d:g}</text>' for d,x in stops)
+    ticks += ''.join(f'<text x="{x:.1f}" y="{h+17}" text-anchor="middle">{d:g}</text>\n' for d,x in stops)
     for k,name in enumerate(('training', 'validation')):
-        (cx,cy),d = _place(curve[at,k], at),_path(_place(e, i) for i,e in enumerate(curve[:,k]))
+        cx,cy = _place(curve[at,k], at)
+        d = _path(_place(e, i) for i,e in enumerate(curve[:,k]))
         lines += f'<g class="cnb-curve cnb-{name}"><path data-part="{name}" d="{d}"/></g>'
         dots += (f'<g class="cnb-{name}"><circle class="cnb-dot" data-part="{name}-dot" r="6" cx="{cx:.1f}" '
                  f'cy="{max(0, cy):.1f}"/></g>')
@@ -373,25 +386,27 @@ def decay_explorer(
     whole_number('n_factors', n_factors)
     if n_factors > _MOST_FACTORS: raise ValueError(f'n_factors must be at most {_MOST_FACTORS}, got {n_factors}')
     if not .1 <= wd <= 32: raise ValueError(f'wd must be from 0.1 to 31, got {wd}')
-    at,curve = int(np.abs(np.log(DECAYS/wd)).argmin()),decay_curve(n_factors)
+    at = int(np.abs(np.log(DECAYS/wd)).argmin())
+    curve = decay_curve(n_factors)
     best = int(curve[:,1].argmin())
     advice = _ADVICE['little' if at < best-3 else 'much' if at > best+3 else 'right']
     numbers = range(1, _MOST_FACTORS+1)
     heads,cells = (''.join(f'<td data-{name}="{k}">{k if name == "factors" else "…"}</td>' for k in numbers)
                    for name in ('factors', 'best'))
-    body = f'''<div class="cnb-controls" hidden>
+    body = f'''{_slot('controls')}<div class="cnb-columns">{_fit_chart(curve, at)}<div>{_table_of_fits(curve, at)}
+<p class="cnb-result" data-part="verdict">{advice}</p>{_slot('best')}</div></div>'''
+    controls = f'''<div class="cnb-controls">
 <label>number of factors <output data-part="factors-value">{n_factors}</output>
 <input type="range" data-part="factors" min="1" max="{_MOST_FACTORS}" value="{n_factors}"></label>
 <label>weight decay <output data-part="wd-value">{_num(DECAYS[at])}</output>
-<input type="range" data-part="wd" min="0" max="{len(DECAYS)-1}" value="{at}"></label></div>
-<div class="cnb-columns">{_fit_chart(curve, at)}<div>{_table_of_fits(curve, at)}
-<p class="cnb-result" data-part="verdict">{advice}</p>
-<div hidden><p>The best decay for each number of factors:</p><div style="overflow-x:auto"><table class="cnb-best">
-<tr>{heads}</tr><tr class="cnb-total">{cells}</tr></table></div></div></div></div>'''
+<input type="range" data-part="wd" min="0" max="{len(DECAYS)-1}" value="{at}"></label></div>'''
+    best = f'''<p>The best decay for each number of factors:</p><div style="overflow-x:auto"><table class="cnb-best">
+<tr>{heads}</tr><tr class="cnb-total">{cells}</tr></table></div>'''
     config = dict(ratings=_as_text(), begin=_planted()[3].tolist(), decays=DECAYS.tolist(), sweeps=_SWEEPS, at=at,
                   words=_ADVICE, n_factors=n_factors, width=_FIT[0], height=_FIT[1], top=_FIT[2])
     still = f'Training and validation error by weight decay, for {n_factors} factors on made-up ratings.'
-    return _page('decay_explorer', 'Weight decay and the number of factors', body, still, config)
+    return _page('decay_explorer', 'Weight decay and the number of factors', body, still, config, controls=controls,
+                 best=best)
 
 # %% ../nbs/lib/live.ipynb #live-034
 _TABLE = pd.DataFrame(
@@ -428,13 +443,16 @@ def lookup_rows(
     """A batch of ids that you can edit, the rows that it looks up as a matrix product, and the gradient of the table.
     Raises a `ValueError` for ids outside the table, and for an empty or a longer batch"""
     table = _TABLE if table is None else table
-    ids,names,rows = [int(i) for i in ids],[str(name) for name in table.index],table.to_numpy(dtype=float)
+    ids = [int(i) for i in ids]
+    names = [str(name) for name in table.index]
+    rows = table.to_numpy(dtype=float)
     if not 1 <= len(ids) <= _MOST_IDS: raise ValueError(f'ids must be 1 to {_MOST_IDS} positions, got {len(ids)}')
     bad = [i for i in ids if not 0 <= i < len(names)]
     if bad: raise ValueError(f'ids must be 0 to {len(names)-1}, rows of the table, got {bad[0]}')
     hot = np.eye(len(names))[ids]                                                     # (bs, n)
     output = 10**np.arange(len(ids))[:,None]*np.arange(1, rows.shape[1]+1)            # (bs, n_factors)
-    asked,batch,factors = hot.any(0),[names[i] for i in ids],_heads(table.columns)
+    asked = hot.any(0)
+    batch,factors = [names[i] for i in ids],_heads(table.columns)
     gradient = hot.T @ output                                                         # (n, n_factors)
     parts = [
         _matrix('onehot', 'the batch, one-hot', ids, map(_hot, hot), _heads(names), 'cnb-onehot'),
@@ -445,10 +463,11 @@ def lookup_rows(
         _matrix('gradient', 'gradient of the table', names, map(partial(_numbers, digits=0), gradient, asked))]
     add = ''.join(f'<button type="button" data-add="{i}">{i} {html.escape(name)}</button>'
                   for i,name in enumerate(names))
-    body = f'''<div class="cnb-controls" hidden><span>Add to the batch:</span>{add}{_RESET}</div>
+    controls = f'<div class="cnb-controls"><span>Add to the batch:</span>{add}{_button("reset", "start over")}</div>'
+    body = f'''{_slot('controls')}
 <div class="cnb-product">{parts[0]}<b>×</b>{parts[1]}<b>=</b>{parts[2]}</div>
 <div class="cnb-product">{parts[3]}<b>×</b>{parts[4]}<b>=</b>{parts[5]}</div>
 <p class="cnb-result" data-part="verdict">{html.escape(_lookup_words(ids, names), quote=False)}</p>'''
     config = dict(names=names, table=rows.tolist(), ids=ids, most=_MOST_IDS)
     still = f'Above, a look-up as a matrix product; below, the gradient on its way back, for the batch {ids}.'
-    return _page('lookup_rows', 'Rows of a look-up and their gradients', body, still, config)
+    return _page('lookup_rows', 'Rows of a look-up and their gradients', body, still, config, controls=controls)

@@ -4,9 +4,12 @@
 const start = (kind, run) => {
   for (const root of document.querySelectorAll(`[data-live="${kind}"]:not([data-started])`)) {
     root.dataset.started = '';
-    run(root, JSON.parse(root.dataset.config));
+    const config = JSON.parse(root.dataset.config);
+    root.querySelectorAll('[data-slot]').forEach(slot => { slot.innerHTML = config.slots[slot.dataset.slot]; });
     root.querySelectorAll('.cnb-still').forEach(still => still.remove());
-    root.querySelectorAll('[hidden]').forEach(control => { control.hidden = false; });
+    // JupyterLab would take the arrow keys for moving between cells, and two d's for deleting one
+    root.addEventListener('keydown', event => event.ctrlKey || event.metaKey || event.stopPropagation());
+    run(root, config);
   }
 };
 

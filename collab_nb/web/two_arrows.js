@@ -80,6 +80,8 @@ start('two_arrows', (root, {tips, labels, axes, words, unit, middle}) => {
       event.preventDefault();
       meant.focus({preventScroll: true});
     });
+    // a finger on a tip doesn't scroll the page; browsers differ on `touch-action` inside a drawing
+    handle.addEventListener('touchstart', event => event.preventDefault(), {passive: false});
     handle.addEventListener('pointermove', event => {
       if (handle.hasPointerCapture(event.pointerId)) move(who, ...place(event));
     });
