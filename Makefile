@@ -15,7 +15,7 @@ course: .venv/.installed   ## run the course's core into _course/ and print the 
 	.venv/bin/python -m collab_nb.tools.course $(CHAPTER) $(if $(FURTHER),--further)
 
 lab: .venv/.installed      ## get the data and open the tour in JupyterLab
-	.venv/bin/python -c 'from collab_nb.data import get_ml100k; get_ml100k()'
+	.venv/bin/python -c 'from collab_nb.sources import *; copy_for_fastai(get_ml100k())'
 	.venv/bin/python -m jupyterlab nbs/tour.ipynb
 
 docs: .venv/.installed     ## build the site into _docs/

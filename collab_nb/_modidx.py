@@ -1703,6 +1703,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'collab_nb.sources._put': ('lib/sources.html#_put', 'collab_nb/sources.py'),
                                    'collab_nb.sources._run': ('lib/sources.html#_run', 'collab_nb/sources.py'),
                                    'collab_nb.sources.check_ml100k': ('lib/sources.html#check_ml100k', 'collab_nb/sources.py'),
+                                   'collab_nb.sources.copy_for_fastai': ('lib/sources.html#copy_for_fastai', 'collab_nb/sources.py'),
                                    'collab_nb.sources.get_ml100k': ('lib/sources.html#get_ml100k', 'collab_nb/sources.py'),
                                    'collab_nb.sources.my_file': ('lib/sources.html#my_file', 'collab_nb/sources.py'),
                                    'collab_nb.sources.my_ratings': ('lib/sources.html#my_ratings', 'collab_nb/sources.py')},

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['FILES', 'SHA256', 'GENRES', 'N_MOVIES', 'WHEEL', 'WHEEL_SHA256', 'ME', 'PERSONA', 'DataError', 'check_ml100k',
-           'get_ml100k', 'my_file', 'my_ratings']
+           'get_ml100k', 'copy_for_fastai', 'my_file', 'my_ratings']
 
 # %% ../nbs/lib/sources.ipynb #sources-002
-import hashlib,os,re,subprocess,sys,tempfile,zipfile
+import hashlib,os,re,shutil,subprocess,sys,tempfile,zipfile
 from pathlib import Path
 
 import numpy as np
@@ -167,6 +167,18 @@ def get_ml100k(
                     f"- fastai's data folder: there is no {home}\n" + ''.join(f'- {t}\n' for t in tried) +
                     'What to do: download ml-100k.zip from grouplens.org/datasets/movielens/100k on any machine, '
                     'unpack it, and name the folder: get_ml100k(folder), or set COLLAB_NB_DATA to it')
+
+# %% ../nbs/lib/sources.ipynb #sources-020b
+def copy_for_fastai(
+    path:str|Path, # The folder that `get_ml100k` gives
+)->Path: # The folder that `untar_data(URLs.ML_100k)` gives
+    """Put MovieLens where fastai looks for it, unless it's there. Raises a `DataError` if `path` isn't MovieLens-100k"""
+    home = fastai_path('data')/'ml-100k'
+    if home.exists(): return home
+    home.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=home.parent, prefix='.ml-100k-') as tmp:
+        new = Path(shutil.copytree(check_ml100k(path), Path(tmp)/'ml-100k'))
+        return _put(new, home)
 
 # %% ../nbs/lib/sources.ipynb #sources-022
 ME = 944      # MovieLens-100k's users are 1 to 943

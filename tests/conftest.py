@@ -43,8 +43,10 @@ def one_thread():
 
 @pytest.fixture(scope='session')
 def path():
-    from collab_nb.data import get_ml100k
-    return get_ml100k()
+    from collab_nb.sources import copy_for_fastai,get_ml100k
+    found = get_ml100k()
+    copy_for_fastai(found)     # the tour asks fastai
+    return found
 
 @pytest.fixture(scope='session')
 def ratings(path):

@@ -48,7 +48,7 @@ def runs(p): return pytest.param(p, id=name_of(p), marks=pytest.mark.full if p i
 
 @pytest.mark.kernel
 @pytest.mark.parametrize('nb_path', [runs(p) for p in NOTEBOOKS if p != SCOREBOARD])
-def test_runs_and_agrees_with_what_is_stored(nb_path):
+def test_runs_and_agrees_with_what_is_stored(nb_path, path):
     "One run in a process of its own answers both questions: does it run, and do its numbers still hold"
     fresh = run_notebook(nb_path)
     assert compare_outputs(read(nb_path), fresh) == []

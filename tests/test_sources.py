@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from collab_nb.data import DataError,get_ml100k,my_ratings,read_movies,read_ratings,read_users
-from collab_nb.sources import FILES,PERSONA,WHEEL_SHA256
+from collab_nb.sources import FILES,PERSONA,WHEEL_SHA256,copy_for_fastai
 
 FASTAI,WHEEL = 'collab_nb.sources._from_fastai','collab_nb.sources._from_wheel'     # the two that fetch
 
@@ -186,3 +186,11 @@ def test_your_ratings(path, tmp_path, monkeypatch):
     assert my_ratings(movies).rating.tolist() == [2]            # a table that's refused doesn't replace yours
     (tmp_path/'my_ratings.csv').write_text('no,such\n1,2\n')
     with pytest.raises(DataError, match='fix it or delete it'): my_ratings(movies)
+
+def test_fastai_finds_a_folder_that_you_named(path, home, tmp_path):
+    "The tour asks fastai alone; the folder is copied once, and a bad one isn't copied at all"
+    bad = tmp_path/'bad'
+    bad.mkdir()
+    with pytest.raises(DataError): copy_for_fastai(bad)
+    assert not (home/'ml-100k').exists()
+    assert copy_for_fastai(path) == home/'ml-100k' == get_ml100k() == copy_for_fastai(bad)

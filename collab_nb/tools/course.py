@@ -22,12 +22,12 @@ from .site import build_site
 # %% ../../nbs/tools/course.ipynb #course-006
 _get = '''import sys
 try:
-    from collab_nb.data import get_ml100k
-    get_ml100k()
+    from collab_nb.sources import copy_for_fastai,get_ml100k
+    copy_for_fastai(get_ml100k())
 except Exception as e: sys.exit(str(e) or repr(e))'''
 
 def get_data()->None:
-    "Get MovieLens before anything needs it; stop with the reason when no source has it"
+    "Get MovieLens before anything needs it, also for fastai; stop with the reason when no source has it"
     if subprocess.run([sys.executable, '-c', _get]).returncode: sys.exit(1)
 
 # %% ../../nbs/tools/course.ipynb #course-008
