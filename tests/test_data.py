@@ -184,7 +184,8 @@ def test_only_in_validation_is_reported(table, capsys):
     rows = np.arange(len(table))
     alone = table.user.to_numpy() == table.user[0]
     rating_dls(table, splits=(rows[~alone], rows[alone]))
-    assert "100% of the validation rows have ids in 'user' that training never sees, 1 of them" in capsys.readouterr().out
+    said = "100% of the validation rows have ids in 'user' that training never sees, 1 of them"
+    assert said in capsys.readouterr().out
 
 def test_a_few_unseen_ids_are_not_worth_a_word(ratings, capsys):
     rating_dls(ratings, splits=random_split(ratings, seed=42))

@@ -23,7 +23,7 @@ NOTEBOOKS = sorted(p for p in NBS.rglob('*.ipynb') if '.ipynb_checkpoints' not i
 ROWS = read_chapters(NBS)
 CHAPTERS = [NBS/f'{r["notebook"]}.ipynb' for r in ROWS if not r['notebook'].startswith('exercises/')]
 MASTERS,EXERCISES,LIB = (sorted((NBS/folder).glob('*.ipynb')) for folder in ('masters', 'exercises', 'lib'))
-SCOREBOARD = NBS/'lib'/'scoreboard.ipynb'
+SCOREBOARD,TOUR = NBS/'lib'/'scoreboard.ipynb',NBS/'tour.ipynb'
 
 def name_of(p): return p.relative_to(NBS).with_suffix('').as_posix()
 
@@ -169,7 +169,8 @@ def test_each_picture_has_words(nb_path):
         after = next((d for d in cells[i+1:] if d.cell_type == 'markdown'), None)
         assert after is not None and re.match(r'\*[^*\n][^*]*\*', after.source), c.source
 
-@each([p for p in NOTEBOOKS if p.stem != 'index'])
+# the landing page has no code, and the tour needs nothing that Colab hasn't got
+@each([p for p in NOTEBOOKS if p not in (NBS/'index.ipynb', TOUR)])
 def test_installs_on_colab_and_only_there(nb_path):
     first = code(read(nb_path))[0].source
     asked = []
@@ -181,6 +182,13 @@ def test_installs_on_colab_and_only_there(nb_path):
     assert asked == []
     exec(first, {'get_ipython': lambda: Shell('<google.colab._shell.Shell object>')})
     assert asked == [('pip', f"install -q git+{read_settings(ROOT)['git_url']}")]
+
+def test_the_tour_needs_only_fastai():
+    source = '\n'.join(python(c.source) for c in code(read(TOUR)))
+    nodes = [n for n in ast.walk(ast.parse(source)) if isinstance(n, (ast.Import, ast.ImportFrom))]
+    modules = {m for n in nodes for m in ([n.module] if isinstance(n, ast.ImportFrom) else [a.name for a in n.names])}
+    assert {m.split('.')[0] for m in modules} <= {'fastai', *sys.stdlib_module_names}
+    assert not re.search(r'collab_nb|pip install|(?m:^[%!])', '\n'.join(c.source for c in code(read(TOUR))))
 
 SHOWN = {'text/plain', 'text/html', 'text/markdown', 'text/latex', 'image/png', 'image/svg+xml'}
 

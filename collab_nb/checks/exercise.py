@@ -306,11 +306,12 @@ def describe(self:Exercise,
     return '\n'.join(f'{name} = {value_text(x)}' for name,x in zip(self.names(len(case)), case, strict=True))
 
 # %% ../../nbs/checks/exercise.ipynb #exercise-036
-def all_exercises()->list[Exercise]: # By chapter, and in the order of the page
+def all_exercises()->list[Exercise]: # The tour's first, then by chapter, and in the order of the page
     "All exercises of the course, and those that were made in this process besides"
     from collab_nb import exercises
     for m in pkgutil.iter_modules(exercises.__path__): importlib.import_module(f'collab_nb.exercises.{m.name}')
-    return sorted(EXERCISES.values(), key=lambda e: e.chapter)     # sorting keeps the order within a chapter
+    def place(ex): return ex.chapter != 'tour', ex.chapter
+    return sorted(EXERCISES.values(), key=place)     # sorting keeps the order within a chapter
 
 def find_exercise(
     name:str, # What `check` calls it

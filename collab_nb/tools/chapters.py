@@ -119,7 +119,7 @@ def menus(
     nbs,rows = Path(nbs),read_chapters(nbs)
     lessons = [r for r in rows if r['number']]
     core,further = ([f'{r["notebook"]}.ipynb' for r in lessons if is_further(r) == side] for side in (False, True))
-    practice = [_entry(r['title'], f'exercises/{Path(r["notebook"]).name}') for r in lessons if r['exercises']]
+    practice = [_entry(r['title'], f'exercises/{Path(r["notebook"]).name}') for r in rows if r['exercises']]
     practice += [_entry(r['title'], r['notebook']) for r in rows if r['notebook'].startswith('exercises/')]
     named = {'Appendices': 'appendices', 'Library': 'lib', 'Checks': 'checks', 'Tools': 'tools'}
     folders = {title: sorted(p.relative_to(nbs).as_posix() for p in (nbs/name).glob('*.ipynb'))
