@@ -28,8 +28,9 @@ def _check_codes(idx, n):
 # %% ../nbs/06_embedding.ipynb #06-049
 class Embedding(Module):
     """A table whose rows are looked up by code, and learned (Bengio et al., "A Neural Probabilistic Language Model",
-    2003). The weights start as fastai's do: normal, and within two `std` of 0. `forward` takes codes of any shape (...,)
-    and gives rows (..., d). Raises a `ValueError` for a size below 1, a negative `std`, and codes outside the table"""
+    2003). The weights start as fastai's do: normal, and within two `std` of 0. `forward` takes codes of any shape
+    (...,) and gives rows (..., d). Raises a `ValueError` for a size below 1, a negative `std`, and codes outside the
+    table"""
     def __init__(self,
         n:int, # Rows: how many codes there are, `#na#` included
         d:int, # Numbers in a row
