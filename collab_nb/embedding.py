@@ -6,35 +6,42 @@
 __all__ = ['Embedding']
 
 # %% ../nbs/06_embedding.ipynb #06-002
-from numbers import Integral
-
 import torch
 from fastai.collab import Module
 from torch import nn
 
+from .columns import whole_number
+
+# %% ../nbs/06_embedding.ipynb #06-048b
+def _check_std(std):
+    if not 0 <= std < float('inf'): raise ValueError(f'std must be a number, 0 or more, got {std!r}')
+    return std
+
+def _check_codes(idx, n):
+    "Raises a `ValueError` unless `idx` is a tensor of codes from 0 to n-1"
+    if not torch.is_tensor(idx) or idx.dtype not in (torch.int64, torch.int32):
+        kind = idx.dtype if torch.is_tensor(idx) else type(idx).__name__
+        raise ValueError(f'codes must be a tensor of int64 or int32, got {kind}')
+    outside = (idx < 0) | (idx >= n)
+    if outside.any(): raise ValueError(f'codes must be 0 to {n-1}, rows of the table, got {idx[outside][0].item()}')
+
 # %% ../nbs/06_embedding.ipynb #06-049
 class Embedding(Module):
-    """A table of rows that are looked up by code and learned (Bengio et al., "A Neural Probabilistic Language Model", 2003): what a linear
-    layer without bias does to one-hot rows, gradient included, without the zeros. `weight` (n, d) starts as fastai's does: normal, at most two
-    `std` from 0, values beyond that folded back. `forward` takes codes of any shape (...,), int64 or int32, and gives rows (..., d).
-    Raises a `ValueError` for a size that is no whole number from 1 up, a negative `std`, codes of another type, and a code outside the table"""
+    """A table whose rows are looked up by code, and learned (Bengio et al., "A Neural Probabilistic Language Model",
+    2003). The weights start as fastai's do: normal, and within two `std` of 0. `forward` takes codes of any shape
+    (...,) and gives rows (..., d). Raises a `ValueError` for a size below 1, a negative `std`, and codes outside the
+    table"""
     def __init__(self,
         n:int, # Rows: how many codes there are, `#na#` included
         d:int, # Numbers in a row
         std:float=0.01, # Standard deviation of the normal that the weights are drawn from
     ):
-        for name,size in (('n', n), ('d', d)):
-            if not isinstance(size, Integral) or isinstance(size, bool) or size < 1:
-                raise ValueError(f'{name} is {size!r}; right is a whole number, 1 or more')
-        if not 0 <= std < float('inf'): raise ValueError(f'std is {std!r}; right is a number, 0 or more')
-        self.weight = nn.Parameter(torch.randn(n, d).fmod(2)*std)
+        n,d = whole_number('n', n),whole_number('d', d)
+        self.weight = nn.Parameter(torch.randn(n, d).fmod(2)*_check_std(std))
 
     def forward(self,
         idx, # Codes (...,), int64 or int32
     ): # Rows (..., d)
         "Look the rows up"
-        if not torch.is_tensor(idx) or idx.dtype not in (torch.int64, torch.int32):
-            raise ValueError(f'codes are a tensor of int64 or int32, not {idx.dtype if torch.is_tensor(idx) else type(idx).__name__}')
-        outside = (idx < 0) | (idx >= len(self.weight))
-        if outside.any(): raise ValueError(f'code {idx[outside][0].item()} is outside the table; right is 0 to {len(self.weight)-1}')
+        _check_codes(idx, len(self.weight))
         return self.weight[idx]     # (..., d)

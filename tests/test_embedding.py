@@ -50,16 +50,19 @@ def test_in_the_model():
     assert torch.equal(copy.deepcopy(model)(x), stock(x))
 
 @pytest.mark.parametrize('args, why', [
-    ((0, 3), 'n is 0'), ((-1, 3), 'n is -1'), ((True, 3), 'n is True'), ((2., 3), 'n is 2.0'), ((2, 'a'), "d is 'a'"),
-    ((2, None), 'd is None'), ((2, 3, -1.), 'std is -1.0'), ((2, 3, float('nan')), 'std is nan'),
-    ((2, 3, float('inf')), 'std is inf')])
+    ((0, 3), 'n must be a whole number, 1 or more, got 0'),
+    ((-1, 3), 'n must .* got -1'), ((True, 3), 'n must .* got True'),
+    ((2., 3), 'n must .* got 2.0'), ((2, 'a'), "d must .* got 'a'"), ((2, None), 'd must .* got None'),
+    ((2, 3, -1.), 'std must be a number, 0 or more, got -1.0'), ((2, 3, float('nan')), 'std must .* got nan'),
+    ((2, 3, float('inf')), 'std must .* got inf')])
 def test_refuses_sizes(args, why):
     with pytest.raises(ValueError, match=why): Embedding(*args)
 
 @pytest.mark.parametrize('idx, why', [
-    (torch.tensor([0, -1]), 'code -1 is outside the table; right is 0 to 3'),
-    (torch.tensor([[1, 4]]), 'code 4 is outside'), (torch.tensor([1.]), 'not torch.float32'),
-    (torch.tensor([True]), 'not torch.bool'), (torch.tensor([1], dtype=torch.uint8), 'not torch.uint8'),
-    ([1], 'not list'), (2, 'not int')])
+    (torch.tensor([0, -1]), 'codes must be 0 to 3, rows of the table, got -1'),
+    (torch.tensor([[1, 4]]), 'codes must be 0 to 3, .* got 4'),
+    (torch.tensor([1.]), 'int64 or int32, got torch.float32'),
+    (torch.tensor([True]), 'got torch.bool'), (torch.tensor([1], dtype=torch.uint8), 'got torch.uint8'),
+    ([1], 'got list'), (2, 'got int')])
 def test_refuses_codes(idx, why):
     with pytest.raises(ValueError, match=why): Embedding(4, 2)(idx)
