@@ -35,11 +35,13 @@ class DotProduct(Module):
 def _squared_error(preds, y):
     "The mean squared error (a tensor, for `backward`); refuses shapes that would broadcast"
     if preds.shape != y.shape:
-        raise ValueError(f'predictions and targets must have the same shape, got {tuple(preds.shape)} and {tuple(y.shape)}')
+        raise ValueError('predictions and targets must have the same shape, '
+                         f'got {tuple(preds.shape)} and {tuple(y.shape)}')
     return ((preds - y)**2).mean()
 
 def _finite(loss, epoch, lr):
-    if not loss < float('inf'): raise ValueError(f'the loss must stay finite, got {loss} in epoch {epoch}: lower the learning rate {lr}')
+    if not loss < float('inf'):
+        raise ValueError(f'the loss must stay finite, got {loss} in epoch {epoch}: lower the learning rate {lr}')
     return loss
 
 # %% ../nbs/03_dot_product.ipynb #03-034

@@ -23,8 +23,9 @@ def read_scoreboard(
     before:str|None=None, # Only the course's rows, of chapters before this one, such as '03'
 )->list: # Rows: a dict each
     """The rows of the scoreboard, in the order of the course: dicts with `model`, `chapter` ('' for those with the
-    original's recipe, which come last), `mse` (a float for each seed, in squared stars) and `seconds` (of the processor, for one training, or None); if there are epochs also
-    `curves` (a list for each seed, MSE by epoch). Raises a `ValueError` if the file isn't a scoreboard"""
+    original's recipe, which come last), `mse` (a float for each seed, in squared stars) and `seconds` (of the
+    processor, for one training, or None); if there are epochs also `curves` (a list for each seed, MSE by epoch).
+    Raises a `ValueError` if the file isn't a scoreboard"""
     path = Path(path or FILE)
     try: rows = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, json.JSONDecodeError) as e: raise ValueError(f'{path} is not a scoreboard: {e}') from None

@@ -172,7 +172,7 @@ def get_ml100k(
 def copy_for_fastai(
     path:str|Path, # The folder that `get_ml100k` gives
 )->Path: # The folder that `untar_data(URLs.ML_100k)` gives
-    """Put MovieLens where fastai looks for it, unless it's there. Raises a `DataError` if `path` isn't MovieLens-100k"""
+    "Put MovieLens where fastai looks for it, unless it's there. Raises a `DataError` if `path` isn't MovieLens-100k"
     home = fastai_path('data')/'ml-100k'
     if home.exists(): return home
     home.parent.mkdir(parents=True, exist_ok=True)
