@@ -26,7 +26,7 @@ def match_score(
     _same_factors(users, items)
     return (users * items).sum(dim=-1)
 
-# %% ../nbs/02_factors.ipynb #02n-055
+# %% ../nbs/02_factors.ipynb #02n-051
 def _rows_of(table, ids):
     "Refuses row numbers outside the table, which `F.one_hot` would report less clearly"
     if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < len(table):
