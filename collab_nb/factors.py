@@ -9,24 +9,35 @@ __all__ = ['match_score', 'one_hot_lookup']
 import torch
 import torch.nn.functional as F
 
+# %% ../nbs/02_factors.ipynb #02n-019
+def _same_factors(users, items):
+    "One factor would broadcast to any number of them without an error"
+    if users.shape[-1:] != items.shape[-1:]:
+        shapes = f'{tuple(users.shape)} and {tuple(items.shape)}'
+        raise ValueError(f'users and items must have the same number of factors in the last axis, got {shapes}')
+
 # %% ../nbs/02_factors.ipynb #02-016
 def match_score(
     users:torch.Tensor, # Factors of users (..., n_factors)
-    items:torch.Tensor, # Factors of films (..., n_factors)
+    items:torch.Tensor, # Factors of items (..., n_factors)
 )->torch.Tensor: # Scores (...)
-    """How far tastes agree: the dot product over the last axis (Koren, Bell and Volinsky, 2009). It has no unit and no limits; it is not a rating.
-    Raises a `ValueError` unless both have the same number of factors"""
-    if users.shape[-1:] != items.shape[-1:]:
-        raise ValueError(f'users have {tuple(users.shape)} factors and films {tuple(items.shape)}; the last axis should be the same')
+    """How well users and items match: the dot product over the last axis (Koren, Bell and Volinsky, 2009). A score has
+    no unit and no limits, so it isn't a rating. Raises a `ValueError` unless both have the same number of factors"""
+    _same_factors(users, items)
     return (users * items).sum(dim=-1)
+
+# %% ../nbs/02_factors.ipynb #02n-051
+def _rows_of(table, ids):
+    "Refuses row numbers outside the table, which `F.one_hot` would report less clearly"
+    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < len(table):
+        raise ValueError(f'ids must be rows 0 to {len(table)-1} of the table, got {int(ids.min())} to {int(ids.max())}')
 
 # %% ../nbs/02_factors.ipynb #02-070
 def one_hot_lookup(
     table:torch.Tensor, # Rows to look up (n, n_factors)
-    ids:torch.Tensor, # Positions (bs,), whole numbers from 0 to n-1
+    ids:torch.Tensor, # Row numbers (bs,), whole numbers from 0 to n-1
 )->torch.Tensor: # (bs, n_factors)
     """The rows `table[ids]` as a matrix product with one-hot vectors: what a look-up means, and what it would cost.
-    Raises a `ValueError` for ids outside the table"""
-    if len(ids) and not 0 <= int(ids.min()) <= int(ids.max()) < len(table):
-        raise ValueError(f'ids run from {int(ids.min())} to {int(ids.max())}, the table has rows 0 to {len(table)-1}')
+    Raises a `ValueError` for row numbers outside the table"""
+    _rows_of(table, ids)
     return F.one_hot(ids, len(table)).to(table.dtype) @ table     # (bs, n) @ (n, n_factors)
