@@ -132,10 +132,9 @@ def test_cell_20_its_slips(dls, slip, error):
     else: assert model(x).shape == (64, 64)
 
 def test_after_cell_20_what_the_bias_does(board):
-    "Without decay it overfits and ends worse, though its best epoch is better; with decay it's better than all"
-    names = 'dot product, range, rating_dls', 'bias, rating_dls', 'bias, wd=0.1, rating_dls'
-    ranged,bias,decayed = (np.array(board[name]['curves']) for name in names)
-    assert (bias[:,-1] > ranged[:,-1]).all() and (bias.min(1) < ranged.min(1)).all()
+    "Its best epoch is better than without; then it overfits, and with decay it's better than all"
+    ranged,bias,decayed = (np.array(board[name]['curves']) for name in ('dot product, range', 'bias', 'bias, wd=0.2'))
+    assert (bias.min(1) < ranged.min(1)).all() and (bias[:,-1] > bias.min(1)).all()
     assert (decayed[:,-1] < bias.min(1)).all()
 
 def test_cell_21_weight_decay_on_a_fresh_learner(board):
