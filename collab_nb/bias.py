@@ -11,11 +11,12 @@ from fastai.layers import sigmoid_range
 
 # %% ../nbs/04_bias.ipynb #04-012
 class DotProductBias(Module):
-    """A rating as the dot product of a user's and a film's factors plus a bias for each, squeezed into `y_range` (Koren, Bell and Volinsky, 2009).
-    `forward` takes codes (bs, 2), users in column 0 and films in column 1, and gives ratings (bs,)"""
+    """A rating as the dot product of a user's and a movie's factors plus a bias for each (Koren, Bell and Volinsky,
+    2009). `forward` takes codes (bs, 2), users in column 0 and movies in column 1, and gives ratings (bs,), within
+    `y_range` if there is one"""
     def __init__(self,
         n_users:int, # Rows of the user tables, `#na#` included
-        n_movies:int, # Rows of the film tables, `#na#` included
+        n_movies:int, # Rows of the movie tables, `#na#` included
         n_factors:int, # Numbers that describe each, besides the bias
         y_range:tuple|None=(0, 5.5), # Lowest and highest rating that the model can give; None for no limits
         embedding=Embedding, # What makes a table, called with (rows, columns); chapter 06 passes its own
