@@ -26,7 +26,7 @@ def mse(
     "Mean squared error. Raises a `ValueError` when the shapes differ"
     preds,targs = np.asarray(preds, dtype='float64'),np.asarray(targs, dtype='float64')
     if preds.shape != targs.shape:
-        raise ValueError(f'predictions have shape {preds.shape} and targets {targs.shape}; want the same')
+        raise ValueError(f'predictions and targets must have the same shape, got {preds.shape} and {targs.shape}')
     return float(((preds-targs)**2).mean())
 
 # %% ../nbs/01_baselines.ipynb #01-044b
