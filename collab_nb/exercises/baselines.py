@@ -67,7 +67,7 @@ def _one(ratings, mean, damping): return (ratings.sum() + mean) / (len(ratings) 
 # %% ../../nbs/masters/01_baselines.ipynb #x01-013
 offsets = Exercise('two_offsets', chapter='01_baselines', title='Movie offsets, then user offsets', level=2, minutes=12,
     why='Somebody who only watches masterpieces looks generous, so take out what they chose before you measure that.',
-    buys='These are the two offsets after one pass. More passes, and dampings that are chosen, make them the floor of the course.',
+    buys='These are the offsets after one pass. With more passes, they become the floor of the course.',
     hints=[('Keep a Series of what is left, one number a row. '
             'It starts as the ratings minus their mean, and each step takes something away from it.'),
            ('`left.groupby(ratings.movie)` gives the sums and the counts of each movie. '
