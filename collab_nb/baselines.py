@@ -26,10 +26,10 @@ def mse(
     "Mean squared error. Raises a `ValueError` when the shapes differ"
     preds,targs = np.asarray(preds, dtype='float64'),np.asarray(targs, dtype='float64')
     if preds.shape != targs.shape:
-        raise ValueError(f'predictions have shape {preds.shape} and targets {targs.shape}; want the same')
+        raise ValueError(f'predictions and targets must have the same shape, got {preds.shape} and {targs.shape}')
     return float(((preds-targs)**2).mean())
 
-# %% ../nbs/01_baselines.ipynb #01-044
+# %% ../nbs/01_baselines.ipynb #01-044b
 def _balance(offsets, damping):
     "Move a constant from one column's offsets to the other's, to make the penalty smallest; no prediction changes"
     (a,b),(d,e) = offsets,damping
@@ -38,6 +38,7 @@ def _balance(offsets, damping):
     shift = (e*b.sum() - d*a.sum()) / weight
     return [a+shift, b-shift]
 
+# %% ../nbs/01_baselines.ipynb #01-044
 def fit_offsets(
     left, # (n,) what the mean leaves of each rating
     columns:list, # (n,) codes from 0 each: a column or two, such as the movies' and the users'

@@ -122,7 +122,7 @@ def test_means_refuse_nothing(table):
     with pytest.raises(ValueError, match="type str, the model's users are"): Means(table).predict(['1'], ['2'])
 
 def test_mse_refuses_other_shapes():
-    with pytest.raises(ValueError, match=r'\(3,\) and targets \(3, 1\)'): mse(np.zeros(3), np.zeros((3, 1)))
+    with pytest.raises(ValueError, match=r'same shape, got \(3,\) and \(3, 1\)'): mse(np.zeros(3), np.zeros((3, 1)))
 
 def test_dot_product_by_loop():
     set_seed(0)

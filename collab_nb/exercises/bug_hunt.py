@@ -677,8 +677,8 @@ optimizer.slip("`None` means 'take the default' to a `Learner`. The optimizer it
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-061
 floor_ex = HuntExercise('hunt_floor', title='Better than what?', level=1, minutes=6,
-    why='A loss means little until one knows what plain averages reach on the same rows.',
-    buys='This line is the floor; a model that ends here has learned no more than arithmetic knows.',
+    why='A loss means little until you know what plain averages get on the same rows.',
+    buys="This is the floor. A model that ends above it isn't better than averages.",
     hints=['Which rows may the averages see? Which rows are they judged on?',
            '`Means(train)` and then `.predict(...)` for the users and films of the other part.',
            '`mse(predictions, stars)`'],
@@ -720,7 +720,7 @@ floor_ex.slip('The mean is now that of the training rows, as it should be. '
 floor_ex.slip('Fitted on the rows that it is judged on: averages of so few rows know the answers. Fit on `train`.',
     {'Means(train)': 'Means(valid)'})
 floor_ex.slip('Fitted on all rows, with the hidden ones among them. '
-    'The floor then is lower than it honestly is, and no model looks good beside it.',
+    'That puts the floor too low, and no model looks good next to it.',
     {'Means(train)': 'Means(pd.concat([train, valid]))'}, seen='https://github.com/d2l-ai/d2l-en/pull/1595')
 floor_ex.slip('Users and films are swapped: ids of both kinds are whole numbers, '
     'so nothing complains. Users come first.', {'valid.user, valid.movie': 'valid.movie, valid.user'})
