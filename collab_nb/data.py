@@ -17,28 +17,32 @@ from .splits import check_splits,fold_split,random_split,time_split,tuning_split
 from .synth import Truth,synth_ratings     # noqa: F401
 
 # %% ../nbs/00_data.ipynb #00-005
-_all_ = ['DataError', 'Truth', 'check_ml100k', 'check_splits', 'fold_split', 'get_ml100k', 'my_ratings', 'random_split', 'rating_dls',
-         'RatingDataLoaders', 'synth_ratings', 'time_split', 'tuning_split']
+_all_ = ['DataError', 'Truth', 'check_ml100k', 'check_splits', 'fold_split', 'get_ml100k', 'my_ratings', 'random_split',
+         'rating_dls', 'RatingDataLoaders', 'synth_ratings', 'time_split', 'tuning_split']
 
 # %% ../nbs/00_data.ipynb #00-026
 def read_movies(
     path, # Folder that `get_ml100k` gives
 )->pd.DataFrame: # `movie`, `title`, `year` (Int64, from the title), `genres` (joined by '|'), in the order of the file
-    "The films of MovieLens-100k (Harper and Konstan, 2015). Raises a `DataError` where the folder is not MovieLens-100k"
+    """The movies of MovieLens-100k (Harper and Konstan, 2015). Raises a `DataError` if the folder isn't
+    MovieLens-100k"""
     path = check_ml100k(path)
     genres = [line.split('|')[0] for line in (path/'u.genre').read_text().split('\n') if line]
-    items = pd.read_csv(path/'u.item', sep='|', encoding='latin-1', names=['movie', 'title', 'released', 'video', 'url', *genres])
+    names = ['movie', 'title', 'released', 'video', 'url', *genres]
+    items = pd.read_csv(path/'u.item', sep='|', encoding='latin-1', names=names)
     title = items.title.str.strip()
+    year = title.str.extract(r'\((\d{4})\)(?!.*\(\d{4}\))', expand=False)
+    flags = items[genres].to_numpy()
     return pd.DataFrame({
-        'movie': items.movie, 'title': title,
-        'year': pd.to_numeric(title.str.extract(r'\((\d{4})\)(?!.*\(\d{4}\))', expand=False)).astype('Int64'),
-        'genres': ['|'.join(g for g,flag in zip(genres, row) if flag) for row in items[genres].to_numpy()]})
+        'movie': items.movie, 'title': title, 'year': pd.to_numeric(year).astype('Int64'),
+        'genres': ['|'.join(g for g,flag in zip(genres, row, strict=True) if flag) for row in flags]})
 
 # %% ../nbs/00_data.ipynb #00-029
 def read_ratings(
     path, # Folder that `get_ml100k` gives
-)->pd.DataFrame: # `user`, `movie`, `rating`, `timestamp` (seconds since 1970), `title`; one row a rating, in the order of the file
-    "The ratings of MovieLens-100k (Harper and Konstan, 2015), one to five stars. Raises a `DataError` where the folder is not MovieLens-100k"
+)->pd.DataFrame: # `user`, `movie`, `rating`, `timestamp` (seconds since 1970), `title`; in the order of the file
+    """The ratings of MovieLens-100k (Harper and Konstan, 2015), one to five stars, a row for each. Raises a
+    `DataError` if the folder isn't MovieLens-100k"""
     movies = read_movies(path)[['movie', 'title']]
     ratings = pd.read_csv(f'{path}/u.data', sep='\t', names=['user', 'movie', 'rating', 'timestamp'])
     return ratings.merge(movies, on='movie', how='left', validate='many_to_one')
@@ -46,5 +50,7 @@ def read_ratings(
 def read_users(
     path, # Folder that `get_ml100k` gives
 )->pd.DataFrame: # `user`, `age` (years), `gender`, `occupation`, `zip_code`
-    "The users of MovieLens-100k (Harper and Konstan, 2015). Raises a `DataError` where the folder is not MovieLens-100k"
-    return pd.read_csv(check_ml100k(path)/'u.user', sep='|', names=['user', 'age', 'gender', 'occupation', 'zip_code'], dtype={'zip_code': str})
+    """The users of MovieLens-100k (Harper and Konstan, 2015). Raises a `DataError` if the folder isn't
+    MovieLens-100k"""
+    names = ['user', 'age', 'gender', 'occupation', 'zip_code']
+    return pd.read_csv(check_ml100k(path)/'u.user', sep='|', names=names, dtype={'zip_code': str})

@@ -390,7 +390,7 @@ def heat_map(
     ax=None, # matplotlib axes to draw on
 ): # The axes
     "Ratings as colors, white for no rating; with names when there are few enough to read"
-    ax = _axes(ax, (6, 4), title, 'films', 'users')
+    ax = _axes(ax, (6, 4), title, 'movies', 'users')
     im = ax.imshow(crosstab.to_numpy(dtype=float), cmap=STAR_COLOURS, vmin=.5, vmax=5.5, aspect='auto',
                    interpolation='nearest')
     if crosstab.shape[1] <= 20:
