@@ -1960,7 +1960,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'collab_nb.tools.site.write_covers': ('tools/site.html#write_covers', 'collab_nb/tools/site.py')},
             'collab_nb.training': { 'collab_nb.training.train_one_cycle': ('lib/training.html#train_one_cycle', 'collab_nb/training.py'),
                                     'collab_nb.training.validation_mse': ('lib/training.html#validation_mse', 'collab_nb/training.py')},
-            'collab_nb.weight_decay': { 'collab_nb.weight_decay.decay_step': ('weight_decay.html#decay_step', 'collab_nb/weight_decay.py'),
+            'collab_nb.weight_decay': { 'collab_nb.weight_decay._price': ('weight_decay.html#_price', 'collab_nb/weight_decay.py'),
+                                        'collab_nb.weight_decay.decay_step': ('weight_decay.html#decay_step', 'collab_nb/weight_decay.py'),
                                         'collab_nb.weight_decay.l2_penalty': ('weight_decay.html#l2_penalty', 'collab_nb/weight_decay.py'),
                                         'collab_nb.weight_decay.l2_step': ('weight_decay.html#l2_step', 'collab_nb/weight_decay.py'),
                                         'collab_nb.weight_decay.sweep_wd': ('weight_decay.html#sweep_wd', 'collab_nb/weight_decay.py')}}}
