@@ -256,11 +256,11 @@ def test_each_rating_once_beats_the_stock_loader():
     assert len(pairs) == 5 and all(a > b for a,b in pairs)
 
 def test_bias_with_each_rating_once_beats_stock_fastai():
-    "The same model, recipe and decay behind two loaders: 0.03 on every pair"
+    "The same model, recipe and decay behind two loaders: 0.02 on every pair"
     rows = {r['model']: r['mse'] for r in read_scoreboard()}
     stock,once = (rows[f'original{name}: bias, wd=0.1'] for name in ('', ', each rating once'))
     pairs = list(zip(stock, once, strict=True))
-    assert len(pairs) == 5 and all(a-b >= .03 for a,b in pairs)
+    assert len(pairs) == 5 and all(a-b >= .02 for a,b in pairs)
 
 @pytest.mark.parametrize('text', ['', '{}', '[1]', '[{"model": "x"}]'])
 def test_no_scoreboard(text, tmp_path):
