@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['as_frame', 'column', 'no_missing', 'plain', 'sorted_ids', 'positions', 'matching_ids', 'as_ratings', 'whole_number',
-           'time_values', 'as_times', 'rating_columns']
+           'check_share', 'time_values', 'as_times', 'rating_columns']
 
 # %% ../nbs/lib/columns.ipynb #columns-003
 from datetime import date
@@ -135,6 +135,14 @@ def whole_number(
     if isinstance(v, bool) or not isinstance(v, Integral) or v < least:
         raise ValueError(f'{name} must be a whole number, {least} or more, got {v!r}')
     return int(v)
+
+# %% ../nbs/lib/columns.ipynb #columns-013a
+def check_share(
+    share:float, # A share of something
+    name:str='valid_pct', # What it's called
+)->None:
+    "Raise a `ValueError` unless 0 < share < 1"
+    if not 0 < share < 1: raise ValueError(f'{name} must be between 0 and 1, got {share}')
 
 # %% ../nbs/lib/columns.ipynb #columns-018
 _YEAR_2100 = 4_102_444_800     # in seconds since 1970

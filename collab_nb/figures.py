@@ -335,7 +335,7 @@ def gain_dots(
     gains:dict, # `{comparison: [gain on each split]}`, drawn from the top down
     title:str='', # Says what to see
     xlabel:str='validation MSE saved (squared stars)', # What the dots measure; more is better
-    intervals:dict|None=None, # `{comparison: (lowest, highest)}`: a horizontal line, for rows that have an interval
+    intervals:dict|None=None, # `{comparison: (lowest, highest)}`, or a `GainInterval`: a line, for rows that have one
     ax=None, # matplotlib axes to draw on
 ): # The axes
     """Paired differences: a dot for each split, their mean as a diamond, and a line at zero. All dots on the right: a
@@ -345,7 +345,7 @@ def gain_dots(
         raise ValueError(f'intervals must be for rows of {list(rows)}, got {sorted(unknown)}')
     ax = _axes(ax, (5, 1+.5*len(rows)), title, xlabel)
     for y,name in enumerate(rows):
-        if name in intervals: ax.plot(intervals[name], (y, y), '|-', color='black', lw=1.2, ms=9)
+        if name in intervals: ax.plot(tuple(intervals[name]), (y, y), '|-', color='black', lw=1.2, ms=9)
     _dots(ax, rows, [BLUE if v.mean() > 0 else RED for v in rows.values()], sign='+')
     ax.axvline(0, color='black', lw=1.2, zorder=1)
     low,high = ax.get_xlim()

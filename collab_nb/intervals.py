@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .columns import check_share
+
 # %% ../nbs/lib/intervals.ipynb #intervals-010
 @dataclass(frozen=True, repr=False)
 class GainInterval:
@@ -24,15 +26,14 @@ class GainInterval:
         ends = f'{self.low:+.4f} to {self.high:+.4f}'
         return f'{self.mean:+.4f} ({100*self.level:g}% interval {ends}, {self.k} splits)'
 
+    def __iter__(self): return iter((self.low, self.high))     # so that `gain_dots` takes one as it takes a pair
+
     @property
     def clear(self)->bool: # Does the interval leave out 0?
         "Whether the splits resolve the gain, in either direction"
         return self.low > 0 or self.high < 0
 
 # %% ../nbs/lib/intervals.ipynb #intervals-011
-def _share(name, v):
-    if not 0 < v < 1: raise ValueError(f'{name} must be between 0 and 1, got {v}')
-
 def _by_split(name, values):
     "The values as float64. Raises a `ValueError` unless they're finite numbers, one for each of two splits or more"
     try: res = np.asarray(values, dtype='float64')
@@ -54,8 +55,8 @@ def split_interval(
     `test_share` or `level` outside 0 to 1"""
     from scipy.special import stdtrit     # quantiles of Student's t
     gains = _by_split('gains', gains)
-    _share('test_share', test_share)
-    _share('level', level)
+    check_share(test_share, 'test_share')
+    check_share(level, 'level')
     k,mean = len(gains),float(gains.mean())
     variance = (1/k + test_share/(1-test_share)) * gains.var(ddof=1)
     half = float(stdtrit(k-1, (1+level)/2) * variance**.5)
