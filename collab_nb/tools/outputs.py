@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 from nbdev.clean import clean_nb
+from nbdev.config import get_config
 
 # %% ../../nbs/tools/outputs.ipynb #outputs-006
 def directives(
@@ -68,7 +69,7 @@ def tidy(
         c.outputs = [_scrub(o) for o in _merge([o for o in c.outputs if not _is_bar(o)])]
         for o in c.outputs: o.get('data', {}).pop('application/vnd.jupyter.widget-view+json', None)
     nb.metadata.pop('widgets', None)
-    clean_nb(nb, allowed_cell_metadata_keys=['jupyter'])     # as in pyproject.toml: JupyterLab folds these cells
+    clean_nb(nb, allowed_cell_metadata_keys=get_config().get('allowed_cell_metadata_keys'))
 
 # %% ../../nbs/tools/outputs.ipynb #outputs-012
 _number = re.compile(r'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
