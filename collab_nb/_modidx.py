@@ -1937,6 +1937,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                         'collab_nb.tools.runner.store_outputs': ( 'tools/runner.html#store_outputs',
                                                                                   'collab_nb/tools/runner.py')},
             'collab_nb.tools.site': { 'collab_nb.tools.site.LessonPage': ('tools/site.html#lessonpage', 'collab_nb/tools/site.py'),
+                                      'collab_nb.tools.site.LessonPage.__init__': ( 'tools/site.html#lessonpage.__init__',
+                                                                                    'collab_nb/tools/site.py'),
                                       'collab_nb.tools.site.LessonPage._relative': ( 'tools/site.html#lessonpage._relative',
                                                                                      'collab_nb/tools/site.py'),
                                       'collab_nb.tools.site.LessonPage.begin': ( 'tools/site.html#lessonpage.begin',

@@ -49,6 +49,17 @@ def _only_imports(source):
 # %% ../../nbs/tools/site.ipynb #site-007b
 class LessonPage(Processor):
     "What nbdev's own processors leave to be done on a page; named as `doc_procs` in pyproject.toml"
+    def __init__(self,
+        nb, # The notebook, before any processor has seen it
+    ):
+        "Imports that JupyterLab folds would be hidden here: they're folded here, too"
+        super().__init__(nb)
+        for cell in nb.cells:
+            hidden = cell.get('metadata', {}).get('jupyter', {}).get('source_hidden')
+            if not (hidden and cell.cell_type == 'code' and _only_imports(cell.source)): continue
+            cell.directives_.pop('hide', None)
+            cell.source = re.sub(r'(?m)^#\| hide\b.*\n', '', cell.source)
+
     def begin(self):
         "Settle what depends on the notebook, and give each picture its text"
         cfg = get_config()
