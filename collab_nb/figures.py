@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['BLUE', 'ORANGE', 'GREEN', 'PURPLE', 'GREY', 'RED', 'COLOURS', 'SIZE', 'STAR_COLOURS', 'Svg', 'factor_grid',
-           'bar_chart', 'score_dots', 'gain_dots', 'loss_curves', 'heat_map', 'factor_strip', 'factor_gif', 'Html',
-           'editable_table']
+           'bar_chart', 'score_dots', 'gain_dots', 'loss_curves', 'line_chart', 'heat_map', 'factor_strip',
+           'factor_gif', 'Html', 'editable_table']
 
 # %% ../nbs/lib/figures.ipynb #figures-002
 import html,re,textwrap,uuid
@@ -379,6 +379,25 @@ def loss_curves(
         ax.yaxis.set_minor_formatter(NullFormatter())
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.legend(fontsize=8, frameon=False)
+    return ax
+
+# %% ../nbs/lib/figures.ipynb #figures-071
+def line_chart(
+    lines:dict, # `{name: (x, y)}`; a name of '' has no legend
+    title:str='', # Says what to see
+    xlabel:str='', # What x is
+    ylabel:str='', # What y is
+    log:str='', # Which axes are logarithmic: 'x', 'y' or 'xy'
+    marker:str='', # What marks each value: 'o' for a dot
+    ax=None, # matplotlib axes to draw on
+): # The axes
+    "A line for each name. Raises a `ValueError` if `log` names anything but axes"
+    if not set(log) <= set('xy'): raise ValueError(f"log must be '', 'x', 'y' or 'xy', got {log!r}")
+    ax = _axes(ax, SIZE, title, xlabel, ylabel)
+    for (name,(x,y)),colour in zip(lines.items(), COLOURS, strict=False):
+        ax.plot(np.asarray(x), np.asarray(y), lw=2, marker=marker, color=colour, label=name or '_nolegend_')
+    for axis in log: getattr(ax, f'set_{axis}scale')('log')
+    if any(lines): ax.legend(fontsize=8, frameon=False)
     return ax
 
 # %% ../nbs/lib/figures.ipynb #figures-013

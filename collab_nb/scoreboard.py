@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['FILE', 'STOCK', 'FLOOR', 'read_scoreboard', 'write_scoreboard', 'format_scoreboard', 'scoreboard_bars', 'floor',
-           'draw_scoreboard', 'is_slow', 'compare_scoreboards']
+           'scores_so_far', 'draw_scoreboard', 'is_slow', 'compare_scoreboards']
 
 # %% ../nbs/lib/scoreboard.ipynb #scoreboard-002
 import json,os
@@ -81,6 +81,13 @@ def floor(
     for r in rows if rows is not None else read_scoreboard():
         if r['model'] == FLOOR: return float(np.mean(r['mse']))
     raise ValueError(f'the scoreboard has no row {FLOOR!r}')
+
+def scores_so_far(
+    before:str, # A chapter, such as '04': only models of earlier ones are shown
+    title:str='', # Says what to see
+): # matplotlib axes
+    "Where the course stands when a chapter begins: a row of dots for each model so far, and the floor"
+    return score_dots(scoreboard_bars(read_scoreboard(before=before)), floor=floor(), clip=1, title=title)
 
 def draw_scoreboard(
     path:str|Path, # Where the picture goes: a PNG file
