@@ -19,7 +19,7 @@ from nbdev.quarto import refresh_quarto_yml
 from nbdev.serve import proc_nbs
 
 from .addresses import is_published,project_urls,read_settings
-from .chapters import read_chapters
+from .chapters import cover_name,is_drawing,read_chapters
 
 # %% ../../nbs/tools/site.ipynb #site-007
 _lesson = re.compile(r'[01]\d_|tour')
@@ -103,14 +103,17 @@ class LessonPage(Processor):
 # %% ../../nbs/tools/site.ipynb #site-011
 def cover(
     path:str|Path, # A notebook with stored outputs
-    n:int, # Which of its pictures, from 0; drawings in SVG don't count
-)->bytes: # The picture, as PNG
+    n:int|str, # Which of its pictures, from 0; or 'drawing 0' for the first of its drawings, and so on
+)->bytes: # The picture, as PNG; a drawing is SVG
     "A picture out of the outputs of a notebook. Raises a `ValueError` if it hasn't that many"
     cells = nbformat.read(path, as_version=4).cells
     outputs = [o for c in cells if c.cell_type == 'code' for o in c.outputs]
-    pngs = [o.data['image/png'] for o in outputs if 'image/png' in o.get('data', {})]
-    if not 0 <= n < len(pngs): raise ValueError(f'cover must be 0 to {len(pngs)-1}, a picture of {path}, got {n}')
-    return b64decode(pngs[n])
+    drawn = is_drawing(n)
+    kind,k = ('image/svg+xml', int(n.split()[1])) if drawn else ('image/png', n)
+    found = [o.data[kind] for o in outputs if kind in o.get('data', {})]
+    if not 0 <= k < len(found):
+        raise ValueError(f"cover must be 0 to {len(found)-1}, a {'drawing' if drawn else 'picture'} of {path}, got {k}")
+    return found[k].encode() if drawn else b64decode(found[k])
 
 def write_covers(
     nbs:str|Path='nbs', # Folder of the notebooks; the pictures go to `images/covers` in it
@@ -121,7 +124,7 @@ def write_covers(
     for r in read_chapters(nbs):
         if r['cover'] is None: continue
         path = Path(nbs)/f'{r["notebook"]}.ipynb'
-        (out/f'{path.stem}.png').write_bytes(cover(path, r['cover']))
+        (out/cover_name(r)).write_bytes(cover(path, r['cover']))
 
 # %% ../../nbs/tools/site.ipynb #site-015
 def tex2mathml(
