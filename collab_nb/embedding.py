@@ -37,7 +37,7 @@ class Embedding(Module):
         std:float=0.01, # Standard deviation of the normal that the weights are drawn from
     ):
         n,d = whole_number('n', n),whole_number('d', d)
-        self.weight = nn.Parameter(torch.randn(n, d).fmod(2)*_check_std(std))
+        self.weight = nn.Parameter(torch.randn(n, d).fmod(2)*_check_std(std))     # within two `std` of 0
 
     def forward(self,
         idx, # Codes (...,), int64 or int32
