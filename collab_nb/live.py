@@ -430,7 +430,7 @@ def _heads(names): return _tr('<td class="cnb-corner"></td>', *(_th(name, scope=
 def _lookup_words(ids, names):
     "What happened to the rows; lookup_rows.js says the same"
     count = {name: ids.count(i) for i,name in enumerate(names)}
-    several = ''.join(f'{name} comes {n} times, so its row gets the sum of {n} gradients. '
+    several = ''.join(f'{name} comes {"twice" if n == 2 else f"{n} times"}, so its row gets the sum of {n} gradients. '
                       for name,n in count.items() if n > 1)
     zero = sum(not n for n in count.values())
     return f"{several}{zero} of the {len(names)} rows weren't asked for: their gradient is 0."
@@ -458,7 +458,7 @@ def lookup_rows(
         _matrix('onehot', 'the batch, one-hot', ids, map(_hot, hot), _heads(names), 'cnb-onehot'),
         _matrix('table', 'the table', names, map(_numbers, rows, asked), factors),
         _matrix('rows', 'the rows looked up', batch, [_numbers(rows[i], True) for i in ids], factors),
-        _matrix('turned', 'one-hot, turned', names, map(_hot, hot.T), kind='cnb-onehot'),
+        _matrix('turned', 'one-hot, transposed', names, map(_hot, hot.T), kind='cnb-onehot'),
         _matrix('output', 'gradient at the output', batch, [[(str(v), None) for v in row] for row in output]),
         _matrix('gradient', 'gradient of the table', names, map(partial(_numbers, digits=0), gradient, asked))]
     add = ''.join(f'<button type="button" data-add="{i}">{i} {html.escape(name)}</button>'

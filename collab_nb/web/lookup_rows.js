@@ -55,7 +55,7 @@ start('lookup_rows', (root, {names, table, ids, most}) => {
     const several = names.map((name, j) => [name, count(j)]).filter(([, times]) => times > 1);
     const zero = names.filter((_, j) => !count(j)).length;
     const repeats = several.map(([name, times]) =>
-      `${name} comes ${times} times, so its row gets the sum of ${times} gradients. `);
+      `${name} comes ${times === 2 ? "twice" : times + " times"}, so its row gets the sum of ${times} gradients. `);
     const text = `${repeats.join('')}${zero} of the ${n} rows weren't asked for: their gradient is 0.`;
     write(root, 'verdict', text);
     say(`The batch: ${ids.map(id => names[id]).join(', ')}. ${text}`);
