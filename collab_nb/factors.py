@@ -21,7 +21,8 @@ def match_score(
     users:torch.Tensor, # Factors of users (..., n_factors)
     items:torch.Tensor, # Factors of items (..., n_factors)
 )->torch.Tensor: # Scores (...)
-    """How well users and items match: the dot product over the last axis (Koren, Bell and Volinsky, 2009). Raises a `ValueError` unless both have the same number of factors"""
+    """How well users and items match: the dot product over the last axis (Koren, Bell and Volinsky, 2009). Raises a
+    `ValueError` unless both have the same number of factors"""
     _same_factors(users, items)
     return (users * items).sum(dim=-1)
 

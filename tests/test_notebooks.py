@@ -213,7 +213,8 @@ def test_anatomy(nb_path):
     for head in ('## What we learned', '## Questions', '**Further reading:**'): assert head in text
     assert 5 <= text.count('<details>') == text.count('</details>') <= 8
     if nb_path.name >= '03': assert '## Where we stand' in text
-    if nb_path.name >= '01': assert any('image/png' in o.get('data', {}) for c in code(nb) for o in c.outputs)
+    if nb_path.name >= '01':
+        assert any({'image/png', 'image/svg+xml'} & set(o.get('data', {})) for c in code(nb) for o in c.outputs)
     lessons = [c.source for c in code(nb)
                if not {'export', 'exports'} & set(directives(c)[0]) and not only_imports(c.source)]
     lengths = [len(source.splitlines()) for source in lessons]
