@@ -234,7 +234,7 @@ def small(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'collab_nb.scoreboard', SimpleNamespace(
         read_scoreboard=lambda path=None: [Path(path).read_text() if path else 'stored'],
         format_scoreboard=lambda rows: f'board: {rows[0]}',
-        compare_scoreboards=lambda stored, fresh: [] if fresh == ['as stored']
+        compare_scoreboards=lambda stored, fresh, missing_ok: [] if fresh == ['as stored']
         else [f'{stored[0]} against {fresh[0]}']))
     return tmp_path/'nbs'
 
@@ -257,7 +257,7 @@ def test_failing_chapter_stops_the_run(tmp_path, small, capsys):
     ('as stored', 'all agree'), ('another', 'disagrees with the stored one:\nstored against another')])
 def test_scoreboard(tmp_path, small, capsys, said, verdict):
     make_nb(small, '00_data', '# The data')
-    write = ('import os\nfrom pathlib import Path\nassert os.environ["COLLAB_NB_SEEDS"] == "1"\n'
+    write = ('import os\nfrom pathlib import Path\nassert os.environ["COLLAB_NB_SEEDS"] == os.environ["COLLAB_NB_QUICK"] == "1"\n'
              f'Path(os.environ["COLLAB_NB_SCOREBOARD"]).write_text("{said}")')
     make_nb(small/'lib', 'scoreboard', '# Scores', write)
     make_chapters(small, '00_data')
