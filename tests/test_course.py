@@ -257,7 +257,8 @@ def test_failing_chapter_stops_the_run(tmp_path, small, capsys):
     ('as stored', 'all agree'), ('another', 'disagrees with the stored one:\nstored against another')])
 def test_scoreboard(tmp_path, small, capsys, said, verdict):
     make_nb(small, '00_data', '# The data')
-    write = ('import os\nfrom pathlib import Path\nassert os.environ["COLLAB_NB_SEEDS"] == os.environ["COLLAB_NB_QUICK"] == "1"\n'
+    write = ('import os\nfrom pathlib import Path\nassert os.environ["COLLAB_NB_SEEDS"] == "1"\n'
+             'assert os.environ["COLLAB_NB_QUICK"] == "1"\n'
              f'Path(os.environ["COLLAB_NB_SCOREBOARD"]).write_text("{said}")')
     make_nb(small/'lib', 'scoreboard', '# Scores', write)
     make_chapters(small, '00_data')
