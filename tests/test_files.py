@@ -37,7 +37,7 @@ def rows(read): return list(read.table[['user', 'item', 'rating']].itertuples(in
     ' user , item , rating \n 1 , 10 , 4.5 \n 1 , 11 , 3 \n 2 , 10 , 1 \n',
 ], ids=['plain', 'movielens', 'semicolons', 'tabs', 'bom', 'quotes', 'colons', 'no header', 'bars', 'blank lines',
         'spaces'])
-def test_the_same_ratings_in_many_dresses(file, text):
+def test_the_same_ratings_in_many_formats(file, text):
     assert rows(read_ratings_file(file(text))) == ROWS
 
 def test_compressed_and_other_encodings(file):

@@ -131,8 +131,8 @@ def test_requirements_are_what_the_library_imports():
             if isinstance(node, ast.Import): imported |= {a.name.split('.')[0] for a in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level: imported.add(node.module.split('.')[0])
     third = {m for m in imported if m not in sys.stdlib_module_names and m != 'collab_nb'}
-    optional = {'polars'}     # reads Parquet
-    assert third - optional == {re.split(r'[<>=]', r)[0] for r in CFG['requirements'].split()}
+    needed = CFG['requirements'].split() + CFG['io_requirements'].split()
+    assert third == {re.split(r'[<>=]', r)[0] for r in needed}
 
 def test_addresses_are_written(tmp_path):
     for f in TRACKED:
