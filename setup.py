@@ -29,6 +29,7 @@ setup(
     include_package_data=False,     # MANIFEST.in is for the source distribution
     long_description=(here/'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
-    entry_points={'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"]},
+    entry_points={'nbdev': [f"{cfg['lib_name']}={cfg['lib_name']}._modidx:d"],
+                  'console_scripts': [f"{cfg['lib_name']}={cfg['lib_name']}.cli:main"]},
     zip_safe=False,
 )

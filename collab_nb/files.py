@@ -19,7 +19,7 @@ from .columns import as_frame,plain
 class FileError(ValueError):
     "A file that can't be read as what it should be: the message names the file, and the column and the line if it can"
 
-ROLES = {
+ROLES = {role: set(names.split()) for role,names in {
     'user': 'user userid uid username customer customerid visitor visitorid member memberid account accountid reviewer '
             'reviewerid',
     'item': 'item itemid iid movie movieid product productid asin sku book bookid isbn song songid track trackid '
@@ -30,8 +30,8 @@ ROLES = {
     'title': 'title name movietitle itemname productname',
     'year': 'year releaseyear',
     'genres': 'genres genre category categories tags',
-}
-ROLES = {role: set(names.split()) for role,names in ROLES.items()}
+    'letterboxd': 'letterboxduri',
+}.items()}
 
 def _bare(name): return re.sub(r'[^a-z0-9]', '', str(name).lower())
 
@@ -105,12 +105,20 @@ def _separator(lines, path):
     if len(_fields(lines[0], best)) > 1: return best
     raise FileError(f'{path}: there must be at least two columns, separated by a comma, a tab, a semicolon, :: or |')
 
-def _is_number(s): return re.fullmatch(r'\s*-?\d+(?:[.,]\d+)?(?:[eE][+-]?\d+)?\s*', s) is not None
+def _as_floats(texts):
+    "Texts as floats, NaN for what isn't one; a decimal comma counts as a point"
+    texts = pd.Index(texts)
+    res = pd.to_numeric(texts, errors='coerce').to_numpy(dtype=float, copy=True)
+    rest = np.isnan(res)
+    if rest.any():
+        pointed = texts[rest].str.strip().str.replace(r'^([^,.]*),([^,.]*)$', r'\1.\2', regex=True)
+        res[rest] = pd.to_numeric(pointed, errors='coerce')
+    return res
 
 def _header(first, path):
     "The names in the first line, or names by position if it has only numbers"
     known = sum(any(_bare(f) in names for names in ROLES.values()) for f in first)
-    if known or not all(map(_is_number, first)): return [f.strip() for f in first],True
+    if known or np.isnan(_as_floats(first)).any(): return [f.strip() for f in first],True
     if len(first) > 4:
         raise FileError(f'{path} has no header and {len(first)} columns; put a line with their names on top')
     return ['user', 'item', 'rating', 'time'][:len(first)],False
@@ -123,6 +131,7 @@ class TableFile:
     columns:dict # `{role: name in the file}`
     path:str # The file
     notes:list = field(default_factory=list) # Sentences for the person who ran the program
+    scale:tuple|None = None # Lowest and highest rating that could be given, where the format says so
 
 def _wrong_width(path, line, n, width):
     return FileError(f'{path}, line {line:,}: there must be {n} columns, got {width}')
@@ -160,16 +169,6 @@ def _parse(text, sep, names, has_header, wanted, path):
     return res
 
 def _line(bad, has_header): return f'line {int(np.argmax(bad))+1+has_header:,}'
-
-def _as_floats(texts):
-    "Texts as floats, NaN for what isn't one; a decimal comma counts as a point"
-    texts = pd.Index(texts)
-    res = pd.to_numeric(texts, errors='coerce').to_numpy(dtype=float, copy=True)
-    rest = np.isnan(res)
-    if rest.any():
-        pointed = texts[rest].str.strip().str.replace(r'^([^,.]*),([^,.]*)$', r'\1.\2', regex=True)
-        res[rest] = pd.to_numeric(pointed, errors='coerce')
-    return res
 
 def _numbers(col, role, where, has_header):
     "A column of text as floats"
@@ -290,6 +289,10 @@ def read_ratings_file(
     table = pd.DataFrame({role: _ids(cols[roles[role]], role, path, has_header) for role in ('user', 'item')})
     for role in ('rating', 'weight'):
         if role in roles: table[role] = _numbers(cols[roles[role]], role, path, has_header)
+    if 'weight' in table and table.weight.min() <= 0:
+        bad = (table.weight <= 0).to_numpy()
+        raise FileError(f"{path}, column {roles['weight']!r}, {_line(bad, has_header)}: a weight must be above 0, "
+                        f'got {table.weight[bad].iloc[0]:g}; leave such rows out')
     if 'time' in roles: table['time'] = _times(cols[roles['time']], path, has_header)
     if 'rating' in table:
         table = _without_repeats(table, notes)
@@ -374,6 +377,7 @@ def read_own_ratings(
     people = cols[roles['user']].nunique() if 'user' in roles else 1
     if people > 1:
         raise FileError(f"{path}, column {roles['user']!r}: the ratings must be one person's, got those of {people:,}")
+    letterboxd = 'letterboxd' in roles
     roles = {role: name for role,name in roles.items() if role in given}
     _guessed(roles, given, notes)
     table = pd.DataFrame(index=range(len(cols)))
@@ -385,7 +389,8 @@ def read_own_ratings(
     table = table[table['item'].notna()].reset_index(drop=True)
     repeated = table.duplicated('item', keep='last')
     if repeated.any(): notes.append(f'{repeated.sum():,} items are rated twice; the last rating counts')
-    return TableFile(table[~repeated].infer_objects().reset_index(drop=True), roles, str(path), notes)
+    scale = (.5, 5.) if letterboxd and 'rating' in table else None
+    return TableFile(table[~repeated].infer_objects().reset_index(drop=True), roles, str(path), notes, scale)
 
 def _found(cols, roles, items, path, has_header, notes):
     "The items of the titles in a file; those that weren't found go into `notes`"

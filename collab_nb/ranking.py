@@ -135,6 +135,7 @@ def ials(
     item:str='movie', # Column of item ids
     weight:str|None=None, # Column of counts or confidences; a sparse matrix: 'data', its stored values. None: all are 1
     title:str='title', # Column of titles to show, if there is one
+    progress=None, # Called after each iteration, with the share that's done
 )->ImplicitRecommender: # Lists, folding in, saving: see chapter 10
     """Implicit alternating least squares (Hu, Koren and Volinsky, 2008) with frequency-scaled regularization: a row of
     m cells has reg * (w / mean w)^nu, where w = alpha * (the sum of its weights) + m (Rendle, Krichene, Zhang and
@@ -155,9 +156,10 @@ def ials(
     lam_users,lam_items = ((w/mean)**nu * reg for w,mean in zip(row_weights, means))
     of_users,of_items = (_baskets(t) for t in sides)
     Q = torch.randn(len(items), n_factors, generator=torch.Generator().manual_seed(seed)) / n_factors**.5
-    for _ in range(n_iter):
+    for step in range(n_iter):
         P = als_step(Q, of_users, lam_users, alpha)     # (n_users, d)
         Q = als_step(P, of_items, lam_items, alpha)     # (n_items, d)
+        if progress: progress((step+1)/n_iter)
     return ImplicitRecommender(P, Q, users, items, None, titles, _known(table),
                                alpha, reg, nu, means, 'weight' if weight and issparse(train) else weight)
 

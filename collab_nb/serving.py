@@ -92,6 +92,16 @@ class KnownRatings(_Rows):
         res = KnownRatings(self.starts, self.items, self.values, {**self.newer, **rows})
         return res.packed() if len(res.newer) > 1000 + len(self.starts)//8 else res
 
+    def frame(self,
+        users:list, # Ids, in the order of the rows
+        items:list, # Ids, by position
+    )->pd.DataFrame: # `user`, `item`, `value`: a row for each pair
+        "The same as a table with ids"
+        whole = self.packed()
+        rows = np.repeat(np.arange(whole.n_rows), np.diff(whole.starts))
+        ids = {'user': pd.Index(users)[rows], 'item': pd.Index(items)[whole.items]}
+        return pd.DataFrame({**ids, 'value': whole.values})
+
     def packed(self)->'KnownRatings': # All rows in one piece
         "Put what's newer in its place"
         if not self.newer and self.n_rows == len(self.starts)-1: return self

@@ -6,6 +6,8 @@
 __all__ = ['validation_mse', 'train_one_cycle']
 
 # %% ../nbs/lib/training.ipynb #training-004
+from math import nan
+
 import torch
 import torch.nn.functional as F
 from fastai.callback.schedule import combined_cos
@@ -17,8 +19,9 @@ def validation_mse(
     model, # Gives ratings (bs,) for codes (bs, 2)
     dls, # Loaders that `rating_dls` gives
 )->float: # In squared stars
-    "The mean squared error of a model on the loaders' validation rows"
+    "The mean squared error of a model on the loaders' validation rows; NaN if there are none"
     model.eval()
+    if not dls.valid.n: return nan
     return sum(((model(x)-y)**2).sum().item() for x,y in dls.valid)/dls.valid.n
 
 def train_one_cycle(
@@ -28,6 +31,7 @@ def train_one_cycle(
     lr:float=7e-3, # Highest learning rate
     wd:float=0.01, # Decay, or coefficient of the L2 penalty
     decouple_wd:bool=True, # Decoupled decay; False for L2
+    progress=None, # Called after each epoch, with the share that's done
 )->float: # Validation MSE at the end, in squared stars
     """`Learner.fit_one_cycle` (Smith, 2018) with Adam and mean squared error, without events and tables: the same
     weights in half the time. Raises a `ValueError` for fewer than one epoch"""
@@ -36,11 +40,12 @@ def train_one_cycle(
     opt = Adam(model.parameters(), lr=lr, wd=wd, decouple_wd=decouple_wd)
     lrs,moms = combined_cos(.25, lr/25, lr, lr/1e5),combined_cos(.25, .95, .85, .95)
     n_steps,step = epochs*len(dls.train),0
-    for _ in range(epochs):
+    for epoch in range(epochs):
         for x,y in dls.train:                     # (bs, 2), (bs,)
             opt.set_hypers(lr=lrs(step/n_steps), mom=moms(step/n_steps))
             F.mse_loss(model(x), y).backward()
             opt.step()
             opt.zero_grad()
             step += 1
+        if progress: progress((epoch+1)/epochs)
     return validation_mse(model, dls)

@@ -116,7 +116,8 @@ def test_every_field_of_setup_arrives():
     assert (meta['Author'] or meta['Author-email']) == CFG['author']
     assert (meta['License-Expression'] or meta['License']) == 'Apache-2.0'
     assert {'fastai', 'torch', 'pandas'} <= {re.split(r'[^\w-]', r)[0] for r in meta.get_all('Requires-Dist')}
-    assert set(meta.get_all('Provides-Extra')) == {k.removesuffix('_requirements') for k in CFG if k.endswith('_requirements')}
+    extras = {k.removesuffix('_requirements') for k in CFG if k.endswith('_requirements')}
+    assert set(meta.get_all('Provides-Extra')) == extras
     assert 'collab' in meta.get_payload()[:500]
     classifiers = meta.get_all('Classifier')
     assert 'Programming Language :: Python :: 3.14' in classifiers
