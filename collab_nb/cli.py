@@ -316,7 +316,7 @@ def _overview():
 def _flagged(message):
     "An error in the command line's words: its options have dashes"
     message = ' '.join(str(message).split())
-    message = re.sub(rf'[Ss]ay which: ({_FLAGS})=\.\.\.', r'Say which: --\1 NAME', message)
+    message = re.sub(rf'([Ss]ay which): ({_FLAGS})=\.\.\.', r'\1: --\2 NAME', message)
     message = message.replace('say on which scale they are: scale=...', 'say on which scale they are: --scale LOW,HIGH')
     message = message.replace('only force replaces it', '--force replaces it')
     message = message.replace('with either user or ratings', 'with either --user or --ratings')

@@ -51,7 +51,7 @@ def _roles(names, given, where):
         found = [n for n in free if _bare(n) in known]
         if role in res or not found: continue
         if len(found) > 1:
-            raise FileError(f'{where}: {_listed(found)} could all be the {role}; say which: {role}=...')
+            raise FileError(f'{where}: {_listed(found)} could each be the {role}; say which: {role}=...')
         res[role] = found[0]
     return res
 

@@ -117,7 +117,9 @@ def _fit_scale(ratings, own, scale):
     low,high = ratings.min(),ratings.max()
     lo,hi = scale
     if own is None:
-        if lo <= low and high <= hi: return ratings,[]
+        if lo <= low and high <= hi:
+            doubt = high <= (lo+hi)/2     # all in the lower half: another scale?
+            return ratings,[f'ratings were taken as they are, on a scale from {lo:g} to {hi:g}'] if doubt else []
         own = next(((a, b) for a,b in _SCALES if a <= low and high <= b), None)
     if own is None or not own[0] <= low <= high <= own[1]:
         raise FileError(f'the ratings go from {low:g} to {high:g}; say on which scale they are: scale=...')

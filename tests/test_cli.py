@@ -18,6 +18,8 @@ from collab_nb.folder import ModelFolder
 from collab_nb.serving import Recommender
 from collab_nb.synth import synth_ratings
 
+ROOT = Path(__file__).parents[1]
+NBS = ROOT/'nbs'
 COMMAND = Path(sys.executable).with_name('collab_nb')
 
 @pytest.fixture
@@ -410,6 +412,7 @@ def test_four_write_the_same_folder(folder, tmp_path):
     model = ModelFolder(tmp_path/'m')
     for kind in model.kinds: model.recommender(kind)
 
+@pytest.mark.full
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='processes are forked')
 def test_killed_at_ten_moments(folder, tmp_path):
     "Before, while and after a model is written: the place has a whole one, and nothing else there has its name"
@@ -427,3 +430,52 @@ def test_stopped(folder, tmp_path):
         p.send_signal(sign)
         assert p.communicate()[1].splitlines()[-1] == 'collab_nb train: stopped; nothing was written'
         assert p.returncode == 130 and not list(tmp_path.iterdir())
+
+# What README and the page say
+
+def python_blocks(notebook):
+    import nbformat
+    text = '\n'.join(c.source for c in nbformat.read(notebook, as_version=4).cells if c.cell_type == 'markdown')
+    return re.findall(r'```python\n(.*?)```', text, re.S)
+
+def test_the_web_service_on_the_page(run, tmp_path, monkeypatch):
+    testclient = pytest.importorskip('starlette.testclient')
+    t = table().assign(userId=lambda t: 'p' + t.userId.astype(str))
+    t[['userId', 'movieId']].to_csv(tmp_path/'r.csv', index=False)
+    run('train', tmp_path/'r.csv', '--out', tmp_path/'club')
+    monkeypatch.chdir(tmp_path)
+    source = next(b for b in python_blocks(NBS/'your_own_ratings.ipynb') if 'Starlette' in b)
+    assert len(source.strip().splitlines()) <= 15
+    service = {}
+    exec(source, service)
+    client = testclient.TestClient(service['app'])
+    wanted = Recommender.load('club/lists').recommend('p7', k=3)['item'].tolist()
+    assert [r['item'] for r in client.get('/lists/p7?k=3').json()] == wanted
+    missing = client.get('/lists/nobody')
+    assert missing.status_code == 404 and "user 'nobody'" in missing.text
+
+def test_coming_from_another_library(tmp_path):
+    "The page's last block, with factors of anyone"
+    from types import SimpleNamespace
+    source = next(b for b in python_blocks(NBS/'your_own_ratings.ipynb') if 'from_factors' in b)
+    rng = np.random.default_rng(0)
+    model = SimpleNamespace(user_factors=rng.normal(size=(2, 3)), item_factors=rng.normal(size=(3, 3)))
+    orders = pd.DataFrame({'customer_id': ['a', 'b'], 'sku': ['x', 'y']})
+    names = {'model': model, 'users': ['a', 'b'], 'items': ['x', 'y', 'z'], 'orders': orders}
+    exec(source.replace("'shop'", repr(str(tmp_path/'shop'))), names)
+    assert set(Recommender.load(tmp_path/'shop').recommend('a')['item']) == {'y', 'z'}
+
+def test_the_lines_in_readme(folder, tmp_path):
+    text = (ROOT/'README.md').read_text(encoding='utf-8')
+    block = next(b for b in re.findall(r'```bash\n(.*?)```', text, re.S) if 'collab_nb train' in b)
+    lines = [line for line in block.splitlines() if line.startswith('collab_nb')]
+    assert len(lines) == 4
+    t = table(n_users=200, n_items=40, n=3000)
+    t[['userId', 'movieId', 'rating', 'timestamp']].to_csv(tmp_path/'ratings.csv', index=False)
+    (tmp_path/'movies.csv').write_bytes((folder/'movies.csv').read_bytes())
+    (tmp_path/'mine.csv').write_text('Date,Name,Year,Letterboxd URI,Rating\n2024-01-02,Movie 01,1961,https://boxd.it/1,5\n')
+    env = os.environ | {'PATH': f'{COMMAND.parent}{os.pathsep}{os.environ["PATH"]}'}
+    for line in lines:
+        res = subprocess.run(line.split('#')[0], shell=True, cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert res.returncode == 0, res.stderr
+    assert (tmp_path/'lists.parquet').is_file()

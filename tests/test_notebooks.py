@@ -129,8 +129,10 @@ def test_chapters_form_a_staircase():
         allowed.add(f'collab_nb.{r["module"]}')
 
 def test_the_librarys_parts_need_no_chapter():
+    "All but the one that puts the chapters' models together for the command line"
     parts = {f'collab_nb.{p.stem}' for p in LIB}
     for p in LIB:
+        if p.stem == 'fitting': continue
         exported = [c.source for c in code(read(p)) if {'export', 'exports', 'exporti'} & set(directives(c)[0])]
         assert {m for s in exported for m in imported(s)} <= parts, p.name
 

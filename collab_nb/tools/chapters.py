@@ -124,12 +124,13 @@ def menus(
     named = {'Appendices': 'appendices', 'Library': 'lib', 'Checks': 'checks', 'Tools': 'tools'}
     folders = {title: sorted(p.relative_to(nbs).as_posix() for p in (nbs/name).glob('*.ipynb'))
                for title,name in named.items()}
-    folders['Library'] = [*(p.name for p in nbs.glob('api.ipynb')), *folders['Library']]
+    own = [p.name for p in nbs.glob('your_own_ratings.ipynb')]
+    folders['Library'] = [*own, *(p.name for p in nbs.glob('api.ipynb')), *folders['Library']]
     sections = {'Chapters': core, 'Going further': further, 'Exercises': practice, **folders}
     bar = [{'text': 'Tour', 'href': 'tour.ipynb'}]
     shown = [name for name in ('Chapters', 'Going further', 'Exercises') if sections[name]]
     bar += [{'text': name, 'menu': sections[name]} for name in shown]
-    bar += [{'text': 'Library', 'href': 'api.ipynb'}]
+    bar += [*({'text': 'Your own ratings', 'href': name} for name in own), {'text': 'Library', 'href': 'api.ipynb'}]
     side = ['tour.ipynb', *({'section': name, 'contents': pages} for name,pages in sections.items() if pages)]
     return '\n'.join(['# Made from chapters.json by `make prepare`; change it there.', 'website:',
                       '  navbar:', '    left:', *_yaml(bar, 6),
