@@ -220,7 +220,7 @@ def train_model(
     progress=None, # Called with what's being done and the share that's done
 )->tuple: # {'stars': ..., 'lists': ...}, and what `about.json` says of them
     """Split, choose settings, train, measure, train again on all rows. Without anything to hold out, there are no
-    measures, which is said. Raises a `ValueError` for a table without rows, or without ratings where stars are wanted"""
+    measures, which is said. Raises a `ValueError` for a table without rows, or without ratings for stars"""
     if not len(table): raise ValueError('there are no rows')
     if 'stars' in kinds and 'rating' not in table: raise ValueError('stars need ratings')
     if 'rating' not in table: table = _without_pairs(table)

@@ -104,7 +104,7 @@ def test_times_are_seconds_or_dates(file):
     ('user,item,rating\n1,2\n', 'line 2: there must be 3 columns, got 2'),
     ('user,item,rating\n1,"a\nb",3\n1,2,3,4\n', 'line 4: there must be 3 columns, got 4'),
     ('user,item,rating\n1,"a,3\n', 'line 2: unexpected end of data'),
-    ('user,stars,score\n1,2,3\n', "'stars', 'score' could all be the rating; say which: rating="),
+    ('user,stars,score\n1,2,3\n', "'stars', 'score' could each be the rating; say which: rating="),
     ('a,b,c\n1,2,3\n', "no column for the user; its columns are 'a', 'b', 'c'"),
     ('user,user,item\n1,2,3\n', "two columns are called 'user'"),
     ('1,2,3,4,5\n', 'no header and 5 columns'), ('hello\nworld\n', 'at least two columns'),
