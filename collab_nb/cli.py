@@ -7,6 +7,7 @@ __all__ = ['VERBS', 'train', 'evaluate', 'recommend', 'similar', 'rate', 'info',
 
 # %% ../nbs/lib/cli.ipynb #cli-002
 import json,os,re,signal,sys
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastcore.script import anno_parser
@@ -40,13 +41,15 @@ def _listed(table):
     data = table.to_dict('records')
     if not data: return data,'(no item is left)'
     value = table.columns[-1]
+    digits = '.2f' if value == 'rating' else '.3f'
     rows = [['', 'item', 'title', value]]
-    rows += [[str(n), str(r['item']), r['title'], f'{r[value]:.3f}'] for n,r in enumerate(data, 1)]
+    def shown(text): return ''.join(c if c.isprintable() else ' ' for c in str(text))
+    rows += [[str(n), shown(r['item']), shown(r['title']), f'{r[value]:{digits}}'] for n,r in enumerate(data, 1)]
     if all(r['title'] == str(r['item']) for r in data): rows = [[a, b, d] for a,b,_,d in rows]
     return data,_columns(rows, right=(0, len(rows[0])-1))
 
 _NAMES = {'mean': 'mean of all ratings', 'averages': 'averages of users and items', 'stars': 'the model of stars',
-          'popularity': 'what is popular', 'lists': 'the model of lists'}
+          'popularity': 'popularity', 'lists': 'the model of lists'}
 
 def _measured(rows):
     "A text for measures"
@@ -66,6 +69,16 @@ def _rows_of(read, what):
     _say(f"{read.path}: {len(t):,} {what} by {t.user.nunique():,} users of {t['item'].nunique():,} items{scale}")
     _notes(read.path, read.notes)
 
+@contextmanager
+def _renaming():
+    "For files whose columns no option names"
+    from collab_nb.files import FileError
+    try: yield
+    except FileError as e:
+        raise FileError(re.sub(r'[.;] [Ss]ay which: (\w+)=\.\.\.', r'; rename one to \1', str(e))) from None
+
+def _rows(n): return '1 row is' if n == 1 else f'{n:,} rows are'
+
 def _notes(path, notes):
     for note in notes: _say(f'note on {path}: {note}')
 
@@ -79,9 +92,9 @@ def train(
     rating:_COLUMN=None, # Column of ratings (default: guessed)
     weight:_COLUMN=None, # Column of counts or amounts, where there are no ratings
     time:_COLUMN=None, # Column of times (default: guessed)
-    implicit:bool=False, # Only who has what counts: train the model of lists alone
+    implicit:bool=False, # Ignore ratings: learn from who has what, for lists alone
     stars:bool=False, # Train the model of stars alone
-    trials:_N=0, # Settings to try for each model, on rows cut from training
+    trials:_N=0, # Settings to try for each model, the default first
     refit:bool=True, # Keep the measured models: don't train again on all rows
     seed:_N=42, # The same seed gives the same model
     force:bool=False, # Replace an earlier model
@@ -91,7 +104,8 @@ def train(
     from collab_nb.folder import ModelError,check_target,write_model
     if implicit and stars: raise ModelError('implicit and stars exclude each other')
     if trials < 0: raise ValueError(f'trials must be 0 or more, got {trials}')
-    if seed < 0: raise ValueError(f'seed must be 0 or more, got {seed}')
+    if not 0 <= seed < 2**32: raise ValueError(f'seed must be 0 to {2**32-1}, got {seed}')
+    if not os.path.exists(ratings): raise FileError(f'{ratings}: there is no such file')
     check_target(out, force)
     read = read_ratings_file(ratings, user, item, rating, weight, time)
     rated = 'rating' in read.table and not implicit
@@ -102,7 +116,7 @@ def train(
     if rated and 'weight' in read.table: _say(f"note: there are ratings, so {read.columns['weight']!r} isn't used")
     titles,genres = None,None
     if items:
-        about_items = read_items_file(items)
+        with _renaming(): about_items = read_items_file(items)
         titles,genres = _titles(about_items, table)
     import torch     # from here on it takes longer
     from collab_nb.fitting import train_model
@@ -154,6 +168,10 @@ def evaluate(
     read = read_ratings_file(ratings, user, item, rating)
     _rows_of(read, 'rows')
     held = read.table.drop_duplicates(['user', 'item'])
+    lo,hi = folder.about['scale'] or (-float('inf'), float('inf'))
+    if 'rating' in held and not lo <= held.rating.min() <= held.rating.max() <= hi:
+        raise FileError(f'{ratings}: its ratings go from {held.rating.min():g} to {held.rating.max():g}, '
+                        f"the model's from {lo:g} to {hi:g}")
     kinds = [k for k in folder.kinds if k != 'stars' or 'rating' in held or len(folder.kinds) == 1]
     recs = {k: folder.recommender(k) for k in kinds}
     if 'stars' in recs and 'rating' not in held:
@@ -164,10 +182,11 @@ def evaluate(
         held = held.assign(**{what: held[what].map(by)})
     trained = rec.known.frame(rec.users, rec.items).rename(columns={'value': 'rating'})
     known = held.user.isin(rec.users)
-    if not known.all(): _say(f'note: {(~known).sum():,} rows are left out: the model does not know their users')
+    if not known.all(): _say(f"note: {_rows((~known).sum())} left out: their users aren't in the model")
     pairs = pd.MultiIndex.from_frame(trained[['user', 'item']])
     seen = pd.MultiIndex.from_frame(held[['user', 'item']]).isin(pairs) & known
-    if seen.any(): _say(f'note: {seen.sum():,} rows are left out: the model was trained on them')
+    if seen.any():
+        _say(f'note: {_rows(seen.sum())} left out: the model has these pairs of user and item already')
     held = held[known & ~seen].dropna(subset=['item'])
     if not len(held): raise FileError(f'{ratings}: no row is left to measure on')
     rows,said = measure(recs, trained, held, K)
@@ -184,13 +203,13 @@ def _scale(text):
     return low,high
 
 def _person(folder, rec, user, ratings, scale):
-    "The id of a user, or somebody folded in from a file"
+    "The id of a user, or somebody folded in from a file, and what that file names"
     from collab_nb.folder import ModelError
-    if (user is None) == (ratings is None): raise ModelError('say for whom, with either user or ratings')
-    if user is not None: return folder.user(rec, user)
-    who,notes = folder.guest(rec, ratings, _scale(scale))
+    if (user is None) == (ratings is None): raise ModelError('give one of user and ratings')
+    if user is not None: return folder.user(rec, user),[]
+    with _renaming(): who,rated,notes = folder.guest(rec, ratings, _scale(scale))
     _notes(ratings, notes)
-    return who
+    return who,rated
 
 def _filters(folder, rec, among, without, genre, without_genre):
     "`among` and `without` of `recommend`"
@@ -198,10 +217,13 @@ def _filters(folder, rec, among, without, genre, without_genre):
     def of(path, names):
         res = None
         if path is not None:
-            ids,notes = folder.chosen(rec, path)
+            with _renaming(): ids,notes = folder.chosen(rec, path)
             res = set(ids)
             _notes(path, notes)
-        return res,has_genre(folder.genres, names.split('|'), item='item') if names is not None else None
+        if names is None: return res,None
+        table = folder.genres
+        known = {g.lower(): g for text in table.genres for g in str(text).split('|')}
+        return res,has_genre(table, [known.get(g.strip().lower(), g) for g in names.split('|')], item='item')
     only,of_genre = of(among, genre)
     never,of_other = of(without, without_genre)
     allowed = set(rec.items) if only is None else only
@@ -213,16 +235,17 @@ def _filters(folder, rec, among, without, genre, without_genre):
 def recommend(
     model:str, # Folder that `train` wrote
     user:_ID=None, # For whom: an id of the training file
-    ratings:_FILE=None, # For someone else: a file of one person's ratings, by id or title
+    ratings:_FILE=None, # For someone else: a file of what they rated or have, by id or title
     everyone:_FILE=None, # For all: write the lists into this CSV or Parquet file
     K:_N=10, # Length of the list
     among:_FILE=None, # List only what this file names, by id or title
     without:_FILE=None, # Don't list what this file names
     genre:_GENRES=None, # List only these genres, such as 'Comedy|Drama'
     without_genre:_GENRES=None, # Don't list these genres
-    popularity:_SHARE=0., # From 0, the person's own taste, to 1, what most people rated
+    popularity:_SHARE=0., # Order by taste (0) to popularity (1); scores stay the taste's
     seen:bool=False, # List what the person has rated, too
     scale:_PAIR=None, # Scale of `ratings`, such as 0.5,5 (default: guessed)
+    force:bool=False, # Replace the file of `everyone` if it's there
 ):
     "List what to show someone, best first"
     from collab_nb.folder import ModelError,ModelFolder
@@ -231,11 +254,11 @@ def recommend(
     filters = {'among': _filters(folder, rec, among, without, genre, without_genre), 'k': K, 'include_seen': seen,
                'popularity': popularity}
     if everyone is None:
-        who = _person(folder, rec, user, ratings, scale)
-        return _listed(rec.recommend(who, **filters))
-    if user is not None or ratings is not None: raise ModelError('say for whom, with one of user, ratings and everyone')
+        who,rated = _person(folder, rec, user, ratings, scale)
+        return _listed(rec.recommend(who, without=None if seen else rated, **filters))
+    if user is not None or ratings is not None: raise ModelError('give one of user, ratings and everyone')
     from collab_nb.export import write_lists
-    n = write_lists(rec, everyone, **filters)
+    n = write_lists(rec, everyone, force, **filters)
     return {'file': everyone, 'users': len(rec.users), 'rows': n},f'{everyone}: {n:,} rows for {len(rec.users):,} users'
 
 def similar(
@@ -254,7 +277,7 @@ def rate(
     model:str, # Folder that `train` wrote
     items:Annotated[str, {'nargs': '+'}], # Ids or titles
     user:_ID=None, # Whose rating: an id of the training file
-    ratings:_FILE=None, # For someone else: a file of one person's ratings, by id or title
+    ratings:_FILE=None, # For someone else: a file of what they rated or have, by id or title
     scale:_PAIR=None, # Scale of `ratings`, such as 0.5,5 (default: guessed)
 ):
     "Predict what someone would give some items"
@@ -263,7 +286,7 @@ def rate(
     folder = ModelFolder(model)
     rec = folder.recommender('stars')
     ids = [folder.item(rec, i) for i in items]
-    values = rec.predict(_person(folder, rec, user, ratings, scale), ids)
+    values = rec.predict(_person(folder, rec, user, ratings, scale)[0], ids)
     return _listed(pd.DataFrame({'item': ids, 'title': [rec.titles[i] for i in ids], 'rating': values}))
 
 # %% ../nbs/lib/cli.ipynb #cli-011
@@ -272,7 +295,10 @@ def info(
 ):
     "Say what a model was made from, and how good it was"
     from collab_nb.folder import ModelFolder
+    from collab_nb.folder import ModelError
     about = ModelFolder(model).about
+    missing = {'file', 'rows', 'users', 'items', 'scale', 'held_out', 'by_time', 'refitted', 'settings'} - set(about)
+    if missing: raise ModelError(f'{model}/about.json is damaged: it lacks {", ".join(sorted(missing))}')
     scale = '' if about['scale'] is None else f', from {about["scale"][0]:g} to {about["scale"][1]:g}'
     size = f'{about["rows"]:,} rows, {about["users"]:,} users, {about["items"]:,} items{scale}'
     rows = [['made from', f'{about["file"]}: {size}'],
@@ -307,9 +333,9 @@ _FLAGS = 'user|item|rating|weight|time|scale|ratings|everyone|implicit|stars|tri
 
 def _overview():
     rows = [[f'  {name}', f.__doc__.splitlines()[0]] for name,f in VERBS.items()]
-    return '\n'.join(['usage: collab_nb VERB ... [--json] [--debug]', '',
-                      'From a file of ratings to a list.', '', 'verbs:', _columns(rows), '',
-                      'collab_nb VERB --help says more. A start:', '',
+    return '\n'.join(['usage: collab_nb COMMAND ... [--json] [--debug]', '',
+                      'Train recommenders on a file, and get lists from them.', '', 'commands:', _columns(rows), '',
+                      'collab_nb COMMAND --help says more. A start:', '',
                       '  collab_nb train ratings.csv --items movies.csv --out model',
                       '  collab_nb recommend model --user 196'])
 
@@ -319,8 +345,8 @@ def _flagged(message):
     message = re.sub(rf'([Ss]ay which): ({_FLAGS})=\.\.\.', r'\1: --\2 NAME', message)
     message = message.replace('say on which scale they are: scale=...', 'say on which scale they are: --scale LOW,HIGH')
     message = message.replace('only force replaces it', '--force replaces it')
-    message = message.replace('with either user or ratings', 'with either --user or --ratings')
-    return message.replace('with one of user, ratings and everyone', 'with one of --user, --ratings and --everyone')
+    message = message.replace('give one of user and ratings', 'give one of --user and --ratings')
+    return message.replace('give one of user, ratings and everyone', 'give one of --user, --ratings and --everyone')
 
 def _parser(name):
     p = anno_parser(VERBS[name], prog=f'collab_nb {name}')
@@ -340,7 +366,7 @@ def main(
     if argv is None:
         argv = sys.argv[1:]
         signal.signal(signal.SIGTERM, _stop)     # tidy up, as after Ctrl-C
-        for stream in (sys.stdout, sys.stderr): stream.reconfigure(errors='replace')
+        for stream in filter(None, (sys.stdout, sys.stderr)): stream.reconfigure(errors='replace')
     if not argv or argv[0] in ('-h', '--help'):
         print(_overview())
         return 0 if argv else 2
@@ -350,7 +376,7 @@ def main(
         return 0
     name,*rest = argv
     if name not in VERBS:
-        _say(f'collab_nb: the verb must be one of {", ".join(VERBS)}, got {name!r}')
+        _say(f'collab_nb: the command must be one of {", ".join(VERBS)}, got {name!r}')
         return 2
     args = vars(_parser(name).parse_args(rest))
     for extra in ('pdb', 'xtra'): args.pop(extra, None)

@@ -39,6 +39,7 @@ def _new_file(path):
 def write_lists(
     rec:Recommender, # Its users get the lists
     path:str|Path, # A .csv or .parquet file
+    force:bool=False, # Replace a file that's there?
     block:int|None=None, # Users at a time; default: as many as make about four million scores
     **kwargs, # `k`, `among`, `without`, `include_seen`, `popularity` of `recommend`
 )->int: # Number of rows
@@ -46,6 +47,7 @@ def write_lists(
     that can't be written, or that is neither .csv nor .parquet"""
     path = Path(path)
     if path.suffix not in ('.csv', '.parquet'): raise FileError(f'{path} must end in .csv or .parquet')
+    if path.is_file() and not force: raise FileError(f'{path} is there already; only force replaces it')
     polars = _polars(path) if path.suffix == '.parquet' else None
     block,n = block or max(1, 4_000_000//max(1, len(rec.items))),0
     with _new_file(path) as part:
@@ -81,5 +83,5 @@ def export_vectors(
     tables = {'users': {'user': rec.users, 'vector': users},
               'items': {'item': rec.items, 'title': [rec.titles[i] for i in rec.items], 'vector': items},
               'known': {'user': known.user.tolist(), 'item': known['item'].tolist()}}
-    with new_folder(folder, force, mark='items.parquet') as part:
+    with new_folder(folder, force, ('items.parquet', 'users.parquet', 'known.parquet')) as part:
         for name,columns in tables.items(): pl.DataFrame(columns).write_parquet(part/f'{name}.parquet')

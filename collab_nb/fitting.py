@@ -150,16 +150,19 @@ def measure(
     if 'stars' in recs:
         known = held[held['item'].isin(train['item'].unique())]
         if len(known) < len(held):
-            said.append(f'{len(held)-len(known):,} held-out rows are of items that training has no rating of: '
-                        'they have no prediction')
+            said.append(f'held-out ratings without a prediction, since training has no row of their items: '
+                        f'{len(held)-len(known):,}')
         if len(known):
             rows,gain = _errors(recs['stars'], train, known)
-            if gain[0] <= 0: said.append('averages predict these ratings better than the model of stars')
-            elif not gain[1] > 0: said.append('the model of stars is no clear gain over averages')
+            ends = f'squared error {gain[0]:.4f} lower, {gain[1]:.4f} to {gain[2]:.4f}'
+            if gain[0] < 0: said.append('averages predict these ratings better than the model of stars')
+            elif not gain[1] > 0: said.append(f'the model of stars is no clear gain over averages ({ends})')
     lists,gain = _lists(recs.get('lists') or recs['stars'], train, held, k)
     if 'lists' not in recs: lists[1]['model'] = 'stars'
-    if gain[0] <= 0: said.append('popularity makes better lists than the model here: consider showing what is popular')
-    elif not gain[1] > 0: said.append("the model's lists are no clear gain over what is popular")
+    if gain[0] < 0: said.append('popularity makes better lists than the model here: consider showing what is popular')
+    elif not gain[1] > 0:
+        said.append(f"the model's lists are no clear gain over popularity (NDCG {gain[0]:.4f} higher, {gain[1]:.4f} to "
+                    f'{gain[2]:.4f})')
     return rows+lists,said
 
 # %% ../nbs/lib/fitting.ipynb #fitting-012
@@ -223,12 +226,17 @@ def train_model(
     measures, which is said. Raises a `ValueError` for a table without rows, or without ratings for stars"""
     if not len(table): raise ValueError('there are no rows')
     if 'stars' in kinds and 'rating' not in table: raise ValueError('stars need ratings')
-    if 'rating' not in table: table = _without_pairs(table)
+    if 'rating' not in table:
+        n,table = len(table),_without_pairs(table)
+        what = 'their weights are summed' if 'weight' in table else 'a pair counts once'
+        if len(table) < n:
+            say(f'{n-len(table):,} rows repeat a user and an item: {what}, which leaves {len(table):,} rows')
     table = table.reset_index(drop=True)
     timed = 'time' if 'time' in table else None
     train,held = (table.iloc[s] for s in user_split(table, timestamp=timed, seed=seed))
     about = {'rows': len(table), 'users': table.user.nunique(), 'items': table['item'].nunique(),
              'scale': [float(table.rating.min()), float(table.rating.max())] if 'stars' in kinds else None,
+             'mean': float(table.rating.mean()) if 'stars' in kinds else None,
              'weighted': 'weight' in table, 'held_out': len(held), 'by_time': timed is not None}
     how = 'latest rows' if timed else 'rows, drawn at random (there are no times)'
     say(f"held out: a fifth of each user's {how}, {len(held):,} of {len(table):,}" if len(held) else

@@ -66,9 +66,9 @@ def test_train_says_what_it_did(folder, run, tmp_path):
     out,err,status = run(*words)
     assert status == 0
     assert f'{folder}/ratings.csv: 1,200 ratings by 60 users of 40 items, from 1 to 5' in err
-    assert "'userId' is the user, 'movieId' is the item, 'timestamp' is the time" in err
+    assert "read 'userId' as user, 'movieId' as item, 'timestamp' as time" in err
     assert "held out: a fifth of each user's latest rows" in err
-    for words in ('mean of all ratings', 'averages of users and items', 'the model of stars', 'what is popular',
+    for words in ('mean of all ratings', 'averages of users and items', 'the model of stars', 'popularity',
                   'the model of lists', '95% interval', 'models are those that were measured'): assert words in out
     about = ModelFolder(tmp_path/'m').about
     train = 1200 - about['held_out']
@@ -109,8 +109,8 @@ def test_evaluate_on_another_file(folder, run, tmp_path):
     out,err,status = run('evaluate', folder/'model', tmp_path/'more.csv', '--json')
     assert status == 0, err
     assert json.loads(out)['rows'] == sum(fresh)
-    assert '1 rows are left out: the model does not know their users' in err
-    assert f'{2000-sum(fresh):,} rows are left out: the model was trained on them' in err
+    assert "1 row is left out: their users aren't in the model" in err
+    assert f'{2000-sum(fresh):,} rows are left out: the model has these pairs of user and item already' in err
     rows = {(r['question'], r['model']): r['value'] for r in json.loads(out)['measures']}
     held = more[fresh]
     off = Recommender.load(folder/'model'/'stars').predict(held.userId.tolist(), held.movieId.tolist()) - held.rating
@@ -131,8 +131,10 @@ def test_letterboxd(folder, run, tmp_path):
                     '2024-01-03,Movie 02,1962,https://boxd.it/2,.5\n2024-01-05,Nothing Like This,2030,https://boxd.it/5,4\n')
     out,err,status = run('recommend', folder/'model', '--ratings', mine, '-k', 5, '--json')
     lists = Recommender.load(folder/'model'/'lists')
-    assert [r['item'] for r in json.loads(out)] == lists.recommend(lists.fold_in([1, 2]), k=5)['item'].tolist()
-    assert '1 of 3 titles were not found, or fit several items: Nothing Like This (2030)' in err
+    wanted = lists.recommend(lists.fold_in([1]), k=5, without=[2])
+    assert [r['item'] for r in json.loads(out)] == wanted['item'].tolist()
+    assert 'goes by the 1 of 2 that got' in err     # the other one was half a star
+    assert '1 title not found: Nothing Like This (2030)' in err
     out,err,status = run('rate', folder/'model', 3, '--ratings', mine, '--json')
     stars = Recommender.load(folder/'model'/'stars')
     assert np.isclose(json.loads(out)[0]['rating'], stars.predict(stars.fold_in({1: 5, 2: 1}), 3)[0], atol=1e-5)
@@ -143,7 +145,7 @@ def test_movielens_own_export(folder, run, tmp_path):
     mine.write_text('movie_id,imdb_id,tmdb_id,rating,average_rating,title\n1,1,2,4.0,3.9,Movie 01 (1961)\n'
                     '99,1,2,4.0,3.9,Unknown (1999)\n')
     out,err,status = run('recommend', folder/'model', '--ratings', mine)
-    assert status == 0 and '1 of 2 items are not in the model: 99' in err
+    assert status == 0 and 'not in the model: 1 of 2 items (99)' in err
 
 def test_another_scale(folder, run, refused, tmp_path):
     (tmp_path/'mine.csv').write_text('movieId,rating\n1,90\n2,10\n')
@@ -250,7 +252,9 @@ BAD = {'an empty file': ('', 'is empty'), 'a header alone': ('user,item,rating\n
        'binary': (bytes(range(256))*4, 'is not a table of text'),
        'one column': ('hello\nworld\n', 'at least two columns'),
        'broken line': ('user,item,rating\n1,2,3\n1,2,3,4\n', 'line 3: there must be 3 columns, got 4'),
-       'unknown columns': ('a,b\n1,2\n', 'has no column for the user')}
+       'unknown columns': ('a,b\n1,2\n', 'has no column for the user'),
+       'thousands': ('user,item,rating\n1,2,"1,000"\n', "line 2: the rating must be a number, got '1,000'"),
+       'dates either way': ('user,item,date\n1,2,05/06/2024\n', 'day first or month first?')}
 
 @pytest.mark.parametrize('what', BAD)
 def test_bad_files_get_one_line_and_leave_nothing(refused, tmp_path, what):
@@ -266,9 +270,9 @@ def test_bad_places(folder, refused, tmp_path):
     (tmp_path/'mine').mkdir()
     (tmp_path/'mine'/'thesis.tex').write_text('')
     words = 'train', folder/'ratings.csv', '--out', tmp_path/'mine', '--force'
-    assert "has other files, so it isn't replaced" in refused(*words)
+    assert "has other files in it (thesis.tex), so it isn't replaced" in refused(*words)
     assert '--force replaces it' in refused('train', folder/'ratings.csv', '--out', folder/'model')
-    assert 'not a model: it has no about.json' in refused('info', tmp_path)
+    assert 'is not a model: there is no about.json in it' in refused('info', tmp_path)
     (tmp_path/'mine'/'about.json').write_text('{"format": "collab_nb.model", "version": 9}')
     assert 'version 9 of the format' in refused('info', tmp_path/'mine')
     (tmp_path/'mine'/'about.json').write_text('{"for')
@@ -287,7 +291,7 @@ def test_bad_questions(folder, refused):
     assert "user '999' is not in the model" in refused('recommend', model, '--user', 999)
     assert "no id or title" in refused('similar', model, 'Nothing')
     assert 'close to it' in refused('similar', model, 'Movie')
-    assert 'either --user or --ratings' in refused('rate', model, 1)
+    assert 'one of --user and --ratings' in refused('rate', model, 1)
     assert 'k must be a whole number, 1 or more, got 0' in refused('recommend', model, '--user', 1, '-k', 0)
     assert 'popularity must be between 0 and 1, got 2' in refused('recommend', model, '--user', 1, '--popularity', 2)
     words = 'recommend', model, '--user', 1, '--genre', 'Jazz'
@@ -295,12 +299,41 @@ def test_bad_questions(folder, refused):
     assert "kind must be stars or lists, got 'x'" in refused('export', model, '--kind', 'x')
     words = 'train', folder/'ratings.csv', '--out', folder/'x', '--trials', -1
     assert 'trials must be 0 or more, got -1' in refused(*words)
+    assert 'seed must be 0 to' in refused('train', folder/'ratings.csv', '--out', folder/'x', '--seed', 2**64)
+    assert "user '07' is not in the model" in refused('recommend', model, '--user', '07')
     assert 'no row is left to measure on' in refused('evaluate', model, folder/'ratings.csv')
 
 def test_items_of_another_table(folder, refused, tmp_path):
     (tmp_path/'other.csv').write_text('movieId,title\n901,A\n902,B\n')
     line = refused('train', folder/'ratings.csv', '--items', tmp_path/'other.csv', '--out', tmp_path/'m')
     assert 'none of its 2 items is among those that were rated, such as' in line and not (tmp_path/'m').exists()
+
+def test_what_is_there_is_not_overwritten(folder, refused, run, tmp_path):
+    (tmp_path/'notes.csv').write_text('mine')
+    words = 'recommend', folder/'model', '--everyone', tmp_path/'notes.csv'
+    assert '--force replaces it' in refused(*words)
+    assert (tmp_path/'notes.csv').read_text() == 'mine' and run(*words, '--force')[2] == 0
+    run('train', folder/'ratings.csv', '--implicit', '--out', tmp_path/'m')
+    (tmp_path/'m'/'notes.md').write_text('mine')
+    words = 'train', folder/'ratings.csv', '--out', tmp_path/'m', '--force'
+    assert 'has other files in it (notes.md)' in refused(*words)
+
+def test_another_scale_is_not_measured(folder, refused, tmp_path):
+    write(tmp_path/'r.csv', [(1, i, 10) for i in range(1, 5)])
+    line = refused('evaluate', folder/'model', tmp_path/'r.csv')
+    assert "its ratings go from 10 to 10, the model's from 1 to 5" in line
+
+def test_plain_lists_and_clear_ambiguity(folder, refused, run, tmp_path):
+    (tmp_path/'watchlist.txt').write_text('Movie 01\nMovie 02 (1962)\n')
+    out,_,_ = run('recommend', folder/'model', '--user', 7, '--seen', '--among', tmp_path/'watchlist.txt', '--json')
+    assert {r['item'] for r in json.loads(out)} == {1, 2}
+    (tmp_path/'items.csv').write_text('movieId,title\n1,Twins\n2,Twins\n')
+    run('train', folder/'ratings.csv', '--items', tmp_path/'items.csv', '--implicit', '--out', tmp_path/'m')
+    assert "'Twins' is the title of 2 items; name it by id: 1, 2" in refused('similar', tmp_path/'m', 'Twins')
+
+def test_stdout_may_be_closed(folder):
+    words = f'"{COMMAND}" info "{folder}/model" >&-'
+    assert subprocess.run(words, shell=True, capture_output=True).returncode == 0
 
 def test_debug_shows_where(folder):
     words = ['recommend', str(folder/'model'), '--user', 'x', '--debug']

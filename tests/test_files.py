@@ -74,7 +74,7 @@ def test_parquet(file, tmp_path):
 def test_what_was_guessed_is_said(file):
     read = read_ratings_file(file('visitorid,itemid,plays\na,x,3\nb,x,1\n'))
     assert read.columns == {'user': 'visitorid', 'item': 'itemid', 'weight': 'plays'}
-    assert read.notes == ["'visitorid' is the user, 'itemid' is the item, 'plays' is the weight"]
+    assert read.notes == ["read 'visitorid' as user, 'itemid' as item, 'plays' as weight"]
     assert read_ratings_file(file('user,item,rating\n1,1,1\n2,2,2\n')).notes == []
 
 def test_the_latest_rating_counts(file):
@@ -176,11 +176,11 @@ def test_letterboxd(file):
             '2024-01-03,"Sabrina, again",1954,https://boxd.it/2,5\n2024-01-03,Seven,1995,https://boxd.it/3,.5\n')
     read = read_own_ratings(file(text), ITEMS)
     assert read.table.values.tolist() == [[2, 3.5], [5, .5]]
-    assert any('1 of 3 titles were not found, or fit several items: Sabrina, again (1954)' in n for n in read.notes)
+    assert any('1 title not found: Sabrina, again (1954)' in n for n in read.notes)
 
 def test_own_ratings_by_id_and_repeats(file):
     read = read_own_ratings(file('movieId,rating\n5,1\n6,2\n5,4\n'))
-    assert read.table.values.tolist() == [[6, 2], [5, 4]] and 'rated twice' in read.notes[-1]
+    assert read.table.values.tolist() == [[6, 2], [5, 4]] and 'there more than once' in read.notes[-1]
 
 def test_items(file):
     read = read_items_file(file('movieId,title,genres\n1,"Good, the Bad and the Ugly, The (1966)",Western|War\n2,A,\n'))
