@@ -371,8 +371,8 @@ def main(
         print(_overview())
         return 0 if argv else 2
     if argv[0] == '--version':
-        from collab_nb import __version__
-        print(__version__)
+        import collab_nb
+        print(collab_nb.__version__)
         return 0
     name,*rest = argv
     if name not in VERBS:

@@ -178,6 +178,7 @@ class ModelFolder:
     def items(self,
         rec:Recommender, # Of this model
     )->pd.DataFrame: # Columns `item` and `title`
+        "What its items are called"
         return pd.DataFrame({'item': rec.items, 'title': [rec.titles[i] for i in rec.items]})
 
     def user(self,
