@@ -48,8 +48,8 @@ def _listed(table):
     if all(r['title'] == str(r['item']) for r in data): rows = [[a, b, d] for a,b,_,d in rows]
     return data,_columns(rows, right=(0, len(rows[0])-1))
 
-_NAMES = {'mean': 'mean of all ratings', 'averages': 'averages of users and items', 'stars': 'the model of stars',
-          'popularity': 'popularity', 'lists': 'the model of lists'}
+_NAMES = {'mean': 'mean of all ratings', 'averages': 'averages of users and items', 'stars': 'the ratings model',
+          'popularity': 'popularity', 'lists': 'the list model'}
 
 def _measured(rows):
     "A text for measures"
@@ -93,7 +93,7 @@ def train(
     weight:_COLUMN=None, # Column of counts or amounts, where there are no ratings
     time:_COLUMN=None, # Column of times (default: guessed)
     implicit:bool=False, # Ignore ratings: learn from who has what, for lists alone
-    stars:bool=False, # Train the model of stars alone
+    stars:bool=False, # Train the ratings model alone
     trials:_N=0, # Settings to try for each model, the default first
     refit:bool=True, # Keep the measured models: don't train again on all rows
     seed:_N=42, # The same seed gives the same model
@@ -101,7 +101,7 @@ def train(
 ):
     "Train models on a file, and say how good they are"
     from collab_nb.files import FileError,read_items_file,read_ratings_file
-    from collab_nb.folder import ModelError,check_target,write_model
+    from collab_nb.folder import NAMES,ModelError,check_target,write_model
     if implicit and stars: raise ModelError('implicit and stars exclude each other')
     if trials < 0: raise ValueError(f'trials must be 0 or more, got {trials}')
     if not 0 <= seed < 2**32: raise ValueError(f'seed must be 0 to {2**32-1}, got {seed}')
@@ -129,7 +129,7 @@ def train(
     if about['measures']:
         lines.append('The saved models were trained again, on all rows.' if about['refitted'] else
                      'The saved models are those that were measured.')
-    names = ' and '.join(f'a model of {kind}' for kind in kinds)
+    names = ' and '.join(f'a {NAMES[kind]}' for kind in kinds)
     return {'folder': out, **about},'\n'.join([*lines, f'{out}: {names}'])
 
 def _titles(read, table):
@@ -175,7 +175,7 @@ def evaluate(
     kinds = [k for k in folder.kinds if k != 'stars' or 'rating' in held or len(folder.kinds) == 1]
     recs = {k: folder.recommender(k) for k in kinds}
     if 'stars' in recs and 'rating' not in held:
-        raise FileError(f'{ratings} has no ratings, and a model of stars needs them')
+        raise FileError(f'{ratings} has no ratings, and a ratings model needs them')
     rec = recs[kinds[0]]
     for what,ids in (('user', rec.users), ('item', rec.items)):
         by = {v: like_ids(ids, v) for v in held[what].unique()}

@@ -110,12 +110,14 @@ def _separator(lines, path, single=False):
     if single: return '\t'
     raise FileError(f'{path}: there must be at least two columns, separated by a comma, a tab, a semicolon, :: or |')
 
+_THOUSANDS = re.compile(r'\s*-?[1-9]\d{0,2}(,\d{3})+\s*')     # 1,000: one, or a thousand?
+
 def _as_floats(texts):
     "Texts as floats, NaN for what isn't one. A decimal comma counts as a point, but 1,000 may be a thousand: NaN"
     texts = pd.Index(texts)
     res = pd.to_numeric(texts, errors='coerce').to_numpy(dtype=float, copy=True)
     rest = np.isnan(res)
-    if rest.any() and not texts[rest].str.fullmatch(r'\s*-?[1-9]\d{0,2}(,\d{3})+\s*').any():
+    if rest.any() and not texts[rest].str.fullmatch(_THOUSANDS).any():
         pointed = texts[rest].str.strip().str.replace(r'^([^,.]*),([^,.]*)$', r'\1.\2', regex=True)
         res[rest] = pd.to_numeric(pointed, errors='coerce')
     return res
@@ -190,6 +192,7 @@ def _numbers(col, role, where, lines):
     if bad.any():
         shown = str(col.iloc[int(np.argmax(bad))])
         got = repr(shown[:40]) if shown.strip() else 'nothing'
+        if _THOUSANDS.fullmatch(shown): got += ', which may be one or a thousand: leave the comma out'
         more = f' (and {bad.sum()-1:,} more)' if bad.sum() > 1 else ''
         raise FileError(f'{where}, column {col.name!r}, {_line(bad, lines)}: the {role} must be a number, '
                         f'got {got}{more}')

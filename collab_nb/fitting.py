@@ -155,8 +155,8 @@ def measure(
         if len(known):
             rows,gain = _errors(recs['stars'], train, known)
             ends = f'squared error {gain[0]:.4f} lower, {gain[1]:.4f} to {gain[2]:.4f}'
-            if gain[0] < 0: said.append('averages predict these ratings better than the model of stars')
-            elif not gain[1] > 0: said.append(f'the model of stars is no clear gain over averages ({ends})')
+            if gain[0] < 0: said.append('averages predict these ratings better than the ratings model')
+            elif not gain[1] > 0: said.append(f'the ratings model is no clear gain over averages ({ends})')
     lists,gain = _lists(recs.get('lists') or recs['stars'], train, held, k)
     if 'lists' not in recs: lists[1]['model'] = 'stars'
     if gain[0] < 0: said.append('popularity makes better lists than the model here: consider showing what is popular')

@@ -68,8 +68,8 @@ def test_train_says_what_it_did(folder, run, tmp_path):
     assert f'{folder}/ratings.csv: 1,200 ratings by 60 users of 40 items, from 1 to 5' in err
     assert "read 'userId' as user, 'movieId' as item, 'timestamp' as time" in err
     assert "held out: a fifth of each user's latest rows" in err
-    for words in ('mean of all ratings', 'averages of users and items', 'the model of stars', 'popularity',
-                  'the model of lists', '95% interval', 'models are those that were measured'): assert words in out
+    for words in ('mean of all ratings', 'averages of users and items', 'the ratings model', 'popularity',
+                  'the list model', '95% interval', 'models are those that were measured'): assert words in out
     about = ModelFolder(tmp_path/'m').about
     train = 1200 - about['held_out']
     for kind in ('stars', 'lists'): assert len(Recommender.load(tmp_path/'m'/kind).known.items) == train
@@ -495,8 +495,8 @@ def test_coming_from_another_library(tmp_path):
     model = SimpleNamespace(user_factors=rng.normal(size=(2, 3)), item_factors=rng.normal(size=(3, 3)))
     orders = pd.DataFrame({'customer_id': ['a', 'b'], 'sku': ['x', 'y']})
     names = {'model': model, 'users': ['a', 'b'], 'items': ['x', 'y', 'z'], 'orders': orders}
-    exec(source.replace("'shop'", repr(str(tmp_path/'shop'))), names)
-    assert set(Recommender.load(tmp_path/'shop').recommend('a')['item']) == {'y', 'z'}
+    exec(source.replace("'orders'", repr(str(tmp_path/'orders'))), names)
+    assert set(Recommender.load(tmp_path/'orders').recommend('a')['item']) == {'y', 'z'}
 
 def test_the_lines_in_readme(folder, tmp_path):
     text = (ROOT/'README.md').read_text(encoding='utf-8')
