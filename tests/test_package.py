@@ -204,7 +204,8 @@ print(*names)
 '''
 
 # What runs with the library alone: all but the site's pages, and what builds the course
-READ = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if p.stem not in ('index', 'api')
+# `export` wants polars from the start, and `your_own_ratings` is made of shell commands
+READ = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if p.stem not in ('index', 'api', 'export', 'your_own_ratings')
               and p.parent.name not in ('tools', 'masters', '.ipynb_checkpoints'))
 
 def copy_of_the_source(folder):
