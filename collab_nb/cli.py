@@ -212,7 +212,8 @@ def _person(folder, rec, user, ratings, scale):
     return who,rated
 
 def _filters(folder, rec, among, without, genre, without_genre):
-    "`among` and `without` of `recommend`"
+    "`among` of `recommend`: ids, or None for all"
+    if (among, without, genre, without_genre) == (None,)*4: return None
     from collab_nb.serving import has_genre
     def of(path, names):
         res = None
@@ -294,8 +295,7 @@ def info(
     model:str, # Folder that `train` wrote
 ):
     "Say what a model was made from, and how good it was"
-    from collab_nb.folder import ModelFolder
-    from collab_nb.folder import ModelError
+    from collab_nb.folder import ModelError,ModelFolder
     about = ModelFolder(model).about
     missing = {'file', 'rows', 'users', 'items', 'scale', 'held_out', 'by_time', 'refitted', 'settings'} - set(about)
     if missing: raise ModelError(f'{model}/about.json is damaged: it lacks {", ".join(sorted(missing))}')
@@ -329,7 +329,6 @@ def export(
 
 # %% ../nbs/lib/cli.ipynb #cli-013
 VERBS = {f.__name__: f for f in (train, evaluate, recommend, similar, rate, info, export)}
-_FLAGS = 'user|item|rating|weight|time|scale|ratings|everyone|implicit|stars|trials|seed|kind|force|k|popularity'
 
 def _overview():
     rows = [[f'  {name}', f.__doc__.splitlines()[0]] for name,f in VERBS.items()]
@@ -342,7 +341,7 @@ def _overview():
 def _flagged(message):
     "An error in the command line's words: its options have dashes"
     message = ' '.join(str(message).split())
-    message = re.sub(rf'([Ss]ay which): ({_FLAGS})=\.\.\.', r'\1: --\2 NAME', message)
+    message = re.sub(r'([Ss]ay which): (user|item|rating|weight|time)=\.\.\.', r'\1: --\2 NAME', message)
     message = message.replace('say on which scale they are: scale=...', 'say on which scale they are: --scale LOW,HIGH')
     message = message.replace('only force replaces it', '--force replaces it')
     message = message.replace('give one of user and ratings', 'give one of --user and --ratings')

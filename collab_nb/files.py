@@ -37,6 +37,8 @@ ROLES = {role: set(names.split()) for role,names in {
 
 def _bare(name): return re.sub(r'[^a-z0-9]', '', str(name).lower())
 
+def _is_known(name): return any(_bare(name) in names for names in ROLES.values())
+
 def _roles(names, given, where):
     "`{role: column}`, from the names of the columns and from what the caller said; only roles in `given` are guessed"
     res = {}
@@ -124,8 +126,7 @@ def _as_floats(texts):
 
 def _header(first, path, own=False):
     "The names in the first line, or names by position if it has only numbers"
-    known = sum(any(_bare(f) in names for names in ROLES.values()) for f in first)
-    if known or np.isnan(_as_floats(first)).any(): return [f.strip() for f in first],True
+    if any(map(_is_known, first)) or np.isnan(_as_floats(first)).any(): return [f.strip() for f in first],True
     known = ['item', 'rating'] if own else ['user', 'item', 'rating', 'time']
     if len(first) > len(known):
         raise FileError(f'{path} has no header and {len(first)} columns; put a line with their names on top')
@@ -161,15 +162,12 @@ def _quoted(text, sep, names, has_header, wanted, path):
 
 def _unquoted(text, sep, names, has_header, wanted, path):
     "The same without quotes, which is faster"
-    blank,lines,full = False,text.split('\n'),[]
+    lines,full = text.split('\n'),[]
     for k,line in enumerate(lines, 1):
         width = line.count(sep) + 1     # pandas would drop fields that are too many, and fill in missing ones
-        if width == len(names):
-            full.append(k)
-            continue
-        if line.strip(): raise _wrong_width(path, k, len(names), width)
-        blank = True
-    if blank: text = '\n'.join(line for line in lines if line.strip())
+        if width == len(names): full.append(k)
+        elif line.strip(): raise _wrong_width(path, k, len(names), width)
+    if len(full) < len(lines): text = '\n'.join(line for line in lines if line.strip())
     try: res = pd.read_csv(io.StringIO(text), sep=sep, header=None, names=names, skiprows=int(has_header), dtype=str,
                             usecols=list(wanted), na_filter=False, quoting=csv.QUOTE_NONE, index_col=False)
     except pd.errors.EmptyDataError: raise FileError(f'{path} has a header and no rows') from None
@@ -279,8 +277,8 @@ def _open(path, given, needed):
     if len(text) > 65536 and len(lines) > 1: lines = lines[:-1]
     sep = _separator(lines, path, single='title' in given)
     names,has_header = _header(_fields(lines[0], sep), path, own='year' in given)
-    titled = has_header and any(_bare(names[0]) in known for known in ROLES.values())
-    if len(names) == 1 and not titled: names,has_header = ['title'],False     # a plain list
+    if len(names) == 1 and not (has_header and _is_known(names[0])):     # a plain list
+        names,has_header = ['title'],False
     if len(set(names)) < len(names):
         twice = next(n for n in names if names.count(n) > 1)
         raise FileError(f'{path}: two columns are called {twice!r}')

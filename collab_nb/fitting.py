@@ -10,16 +10,15 @@ import math
 
 import numpy as np
 import pandas as pd
-from fastai.collab import set_seed
+from fastai.collab import MSELossFlat,set_seed
 from scipy.sparse import csr_array
 
 from .baselines import Means
 from .bias import DotProductBias
-from .columns import sorted_ids
 from .evaluate import bootstrap,evaluate,popular
-from .loader import rating_dls
+from .loader import Learner,rating_dls
 from .ranking import ials
-from .serving import KnownRatings,StarRecommender
+from .serving import StarRecommender
 from .splits import user_split
 from .training import train_one_cycle
 
@@ -50,12 +49,8 @@ def fit_stars(
     set_seed(seed)
     model = DotProductBias(dls.n_users, dls.n_items, n_factors, y_range)
     train_one_cycle(model, dls, epochs=epochs, wd=wd, progress=progress)
-    def rows(embedding): return embedding.weight.detach().cpu().numpy()[1:]     # row 0 is `#na#`
-    ids = [sorted_ids(table[what]) for what in ('user', 'item')]
-    known = KnownRatings.from_pairs(*(pd.Index(i).get_indexer(table[what]) for i,what in zip(ids, ('user', 'item'))),
-                                    table.rating, len(ids[0]))
-    return StarRecommender(rows(model.user_factors), rows(model.movie_factors), *ids, rows(model.user_bias),
-                           rows(model.movie_bias), y_range, titles, known, ridge=8*((y_range[1]-y_range[0])/5.5)**2)
+    ridge = 8*((y_range[1]-y_range[0])/5.5)**2     # chapter 10's, for ratings in another unit
+    return StarRecommender.from_learner(Learner(dls, model, loss_func=MSELossFlat()), titles=titles, ridge=ridge)
 
 # %% ../nbs/lib/fitting.ipynb #fitting-008
 LISTS = {'n_factors': 64, 'reg': 15., 'alpha': 1., 'nu': 1., 'n_iter': 8}
@@ -113,6 +108,8 @@ def _row(question, model, value, low, high):
     return {'question': question, 'model': model, 'value': value, 'low': None if math.isnan(low) else low,
             'high': None if math.isnan(high) else high}
 
+def _predictable(held, train): return held[held['item'].isin(train['item'].unique())]
+
 def _errors(stars, train, held):
     "RMSE of the mean, of averages, and of the model, and the interval of the gain over averages in squared error"
     preds = {'mean': np.full(len(held), train.rating.mean()),
@@ -148,7 +145,7 @@ def measure(
     training doesn't have can't be predicted: they're left out of the errors, and count as missed in the lists"""
     rows,said = [],[]
     if 'stars' in recs:
-        known = held[held['item'].isin(train['item'].unique())]
+        known = _predictable(held, train)
         if len(known) < len(held):
             said.append(f'held-out ratings without a prediction, since training has no row of their items: '
                         f'{len(held)-len(known):,}')
@@ -177,6 +174,10 @@ def _draw(kind, rng):
 
 _FIT = {'stars': fit_stars, 'lists': fit_lists}
 
+def _split(table, seed):
+    "Rows to train on, and rows held out"
+    return (table.iloc[s] for s in user_split(table, timestamp='time' if 'time' in table else None, seed=seed))
+
 def tune(
     kind:str, # 'stars' or 'lists'
     train:pd.DataFrame, # Training rows
@@ -186,14 +187,14 @@ def tune(
     progress=None, # Called after each trial, with the share that's done
 )->list: # {..., 'score': ...} for each trial, best first: RMSE for stars (lower is better), NDCG@k for lists
     "Try settings on rows cut from `train`. Raises a `ValueError` if no user has three rows to cut from"
-    fit,held = (train.iloc[s] for s in user_split(train, timestamp='time' if 'time' in train else None, seed=seed))
+    fit,held = _split(train, seed)
     if not len(held): raise ValueError('no user has three rows, so there is nothing to choose settings on')
     rng,res = np.random.default_rng(seed),[]
     for n in range(trials):
         settings = dict(STARS if kind == 'stars' else LISTS) if n == 0 else _draw(kind, rng)
         rec = _FIT[kind](fit, **settings, seed=seed)
         if kind == 'stars':
-            known = held[held['item'].isin(fit['item'].unique())]
+            known = _predictable(held, fit)
             if not len(known): raise ValueError('no held-out item has a training row, so no settings can be chosen')
             off = rec.predict(known.user.tolist(), known['item'].tolist())-known.rating
             score = float(np.sqrt((off**2).mean()))
@@ -232,13 +233,12 @@ def train_model(
         if len(table) < n:
             say(f'{n-len(table):,} rows repeat a user and an item: {what}, which leaves {len(table):,} rows')
     table = table.reset_index(drop=True)
-    timed = 'time' if 'time' in table else None
-    train,held = (table.iloc[s] for s in user_split(table, timestamp=timed, seed=seed))
+    train,held = _split(table, seed)
     about = {'rows': len(table), 'users': table.user.nunique(), 'items': table['item'].nunique(),
              'scale': [float(table.rating.min()), float(table.rating.max())] if 'stars' in kinds else None,
              'mean': float(table.rating.mean()) if 'stars' in kinds else None,
-             'weighted': 'weight' in table, 'held_out': len(held), 'by_time': timed is not None}
-    how = 'latest rows' if timed else 'rows, drawn at random (there are no times)'
+             'weighted': 'weight' in table, 'held_out': len(held), 'by_time': 'time' in table}
+    how = 'latest rows' if about['by_time'] else 'rows, drawn at random (there are no times)'
     say(f"held out: a fifth of each user's {how}, {len(held):,} of {len(table):,}" if len(held) else
         'no user has three rows, so nothing was held out: how good the model is cannot be said')
     def step(what): return (lambda share: progress(what, share)) if progress else None

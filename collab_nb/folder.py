@@ -188,7 +188,7 @@ class ModelFolder:
     ):
         "A user's id. Raises a `ModelError` for an unknown one"
         res = like_ids(rec.users, text)
-        if res not in set(rec.users):
+        if res not in rec.users:
             known = ', '.join(str(u) for u in rec.users[:3])
             raise ModelError(f'user {str(text)!r} is not in the model, which knows {known}, ...; a file of ratings '
                              'makes a list for anyone')
@@ -200,7 +200,7 @@ class ModelFolder:
     ):
         "An item's id. Raises a `ModelError` for an unknown one, which says what comes close"
         res = like_ids(rec.items, text)
-        if res in set(rec.items): return res
+        if res in rec.titles: return res
         items = self.items(rec)
         found = title_candidates(pd.DataFrame({'title': [str(text)]}), items)[0]
         if len(found) == 1: return found[0]
@@ -222,9 +222,8 @@ class ModelFolder:
 
     def _known(self, rec, read, path):
         "The items of a file that are in the model, and which rows they're in"
-        there = set(rec.items)
         ids = read.table['item'].map(lambda i: like_ids(rec.items, i)).astype(object)
-        ok = ids.map(lambda i: i in there).to_numpy(dtype=bool)
+        ok = ids.map(lambda i: i in rec.titles).to_numpy(dtype=bool)
         if not ok.any(): raise FileError(f'{path}: none of its {len(ids):,} items is in the model')
         if not ok.all():
             lost = ', '.join(str(i) for i in read.table['item'][~ok][:5])
