@@ -1,5 +1,5 @@
 """The bench: it chooses without a look at test rows, scores them once, reports a missing peer, gets its standard errors
-right, and README holds its table."""
+right, goes on where a record stopped, and README holds its rows."""
 import argparse
 import importlib.util
 import json
@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 
 from collab_nb.data import fold_split
+from collab_nb.evaluate import Scores,evaluate
 from collab_nb.further.sampler import interval_coverage,star_places
+from collab_nb.record import gain_table,headline,read_record,record_table
 from collab_nb.splits import inner_split
 from collab_nb.synth import synth_ratings
 from conftest import ROOT
@@ -118,7 +120,7 @@ def test_what_is_missing_and_what_failed_in_the_table():
     for said,want in (({'missing': 'No module named myfm'}, 'missing: No module named myfm'),
                       ({'failed': 'ValueError: a|b'}, 'failed: ValueError: a/b'), ({}, 'not run')):
         summary = report.summary_of(nobody, {('nobody', 'u1'): said})
-        assert f'| nobody | ratings | {want} | |' in report.table({'rows': [summary], 'published': []})
+        assert f'| nobody | ratings | {want} |  |' in record_table({'rows': [summary]})
 
 @pytest.mark.parametrize('row, error', [
     (rows.row('ours', 'ours:means', group='ours', needs=['no_such_module']), ImportError),
@@ -157,7 +159,8 @@ def test_features_of_the_factorization_machine():
 
 # Every function that a row of ours names, on what the row sees
 
-OURS = sorted({(r['predict'].partition(':')[2], r['kind']) for r in rows.ROWS if r['predict'].startswith('ours:')})
+OURS = sorted({(r['predict'].partition(':')[2], r['kind']) for r in rows.ROWS
+               if r['predict'].startswith('ours:') and r.get('task') != 'lists'})
 STEPS,CHAIN = dict(epochs=2, n_factors=3),dict(n_samples=2, burn_in=1, n_factors=3)
 SHORT = {'factors': dict(epochs=1), 'plain_factors': STEPS, 'svdpp': STEPS, 'ladder': STEPS, 'five_seeds': STEPS,
          'sampled': CHAIN, 'blended': CHAIN}
@@ -266,11 +269,11 @@ def test_the_record_of_a_toy_folder(tmp_path):
     got,none = res['pairs']
     assert got['u1'][0] == pytest.approx(other['rmse']['u1']-some['rmse']['u1'], abs=1e-5) and got['u1'][1] > 0
     assert got['random'] is None and none['u1'] is None
-    text,u1 = report.table(res),f"{some['rmse']['u1']:.4f} ± {some['se_u1']:.4f}"
-    for cells in (f"| **some** | ratings | {u1} | {some['mean']:.4f} |  | 1.0 | 2, 2 | 400 |",
-                  '| 1.0 | none | 400 |', '| 1.0 |  | 400 |', '| they (here) |'):
+    text,u1 = record_table(res),f"{some['rmse']['u1']:.4f} ± {some['se_u1']:.4f}"
+    line = f"| **some** | ratings | {u1} | {some['mean']:.4f} |  | 1.0 | 2 | 2 |"
+    for cells in (line, '| 1.0 | 0 |  |', '| 1.0 |  |  |'):
         assert cells in text
-    gains = report.gains(res)
+    gains = gain_table(res)
     assert f"| other | some | {got['u1'][0]:+.4f} ± {got['u1'][1]:.4f} |" in gains and 'nobody' not in gains
     report.draw(res, tmp_path/'record.png')
     assert (tmp_path/'record.png').stat().st_size > 10_000 and not list(tmp_path.glob('part-*'))
@@ -299,7 +302,7 @@ def test_a_record_of_few_folds_has_empty_cells(tmp_path):
     some,other,_ = res['rows']
     assert some['mean'] is some['cpu'] is some['mb'] is None and 'mean_unused' not in some
     assert set(some['rmse']) == {'u1', 'u3'} and 'rmse' not in other
-    text = report.table(res)
+    text = record_table(res)
     assert f"± {some['se_u1']:.4f} |  |  |  | 2 |  |" in text and '| other | ratings | not run |' in text
     report.draw(res, tmp_path/'record.png')
 
@@ -333,7 +336,8 @@ def test_the_digest_tells_a_changed_row():
 def driven(tmp_path, monkeypatch):
     "The driver on a toy folder where (some, u1) is finished: `run(...)`, what it ran, and which row fails"
     ratings,ran,bad = toy(tmp_path, [(MEANS[0], 'u1')]),[],{'floor'}
-    def run_one(row, split, n_trials, folder):
+    def run_one(row, split, n_trials, folder, known=None):
+        if split == 'lists': return {'row': row['name'], 'split': split, 'missing': 'lists'}
         ran.append((row['name'], split))
         res = {'row': row['name'], 'split': split}
         if row['name'] == 'other': return {**res, 'missing': 'No module named it'}
@@ -343,7 +347,8 @@ def driven(tmp_path, monkeypatch):
     for name,v in names.items(): monkeypatch.setattr(driver, name, v)
     def run(**args):
         ran.clear()
-        args = argparse.Namespace(**{'quick': False, 'rows': '', 'splits': '', 'again': '', **args})
+        more = {'quick': False, 'rows': '', 'splits': '', 'again': '', 'jobs': 1, 'fresh': True}
+        args = argparse.Namespace(**more | args)
         return driver.run(args, tmp_path, tmp_path/'the_record.json')
     return run,ran,bad
 
@@ -378,7 +383,116 @@ def test_names_are_unique_and_pairs_are_rows():
     assert all(r['kind'] in protocol.COLUMNS and (r['space'] or 'tries' in r or r['trials'] == 0) for r in rows.ROWS)
 
 def test_readme_holds_the_record():
-    record = json.loads(RECORD.read_text(encoding='utf-8'))
+    record = read_record(RECORD)
     assert [r['name'] for r in record['rows']] == [r['name'] for r in rows.ROWS], 'rows changed: make bench'
+    assert [r['digest'] for r in record['rows']] == [protocol.digest(r) for r in rows.ROWS], 'rows changed: make bench'
     readme = (ROOT/'README.md').read_text(encoding='utf-8')
-    assert report.table(record) in readme, 'README quotes another record: python tests/bench --table'
+    assert headline(record) in readme, 'README has other rows: make prepare'
+
+def test_no_best_trial_of_a_peer_is_at_an_edge():
+    "Where it was in the record, the search went on until it wasn't, or there was no next value"
+    for old,row in zip(read_record(RECORD)['rows'], rows.ROWS, strict=True):
+        if 'wider' not in row or 'rmse' not in old: continue
+        stored = report.stored_runs({'rows': [old]}, [row])
+        assert not [s for (_,s),run in stored.items() if 'known' in run], f'make bench: {row["name"]} is at an edge'
+
+# Lists
+
+def test_ndcg_is_the_library_s():
+    "On scores without ties, and with a held-out movie that training doesn't know"
+    train,test = planted(n=600).iloc[:400],planted(n=600).iloc[400:]
+    test = test[test.user.isin(train.user)]
+    users,movies = np.unique(test.user),np.unique(train.movie)
+    assert not set(test.movie) <= set(movies)
+    scores = np.random.RandomState(0).rand(len(users), len(movies))
+    want = evaluate(Scores(users.tolist(), movies.tolist(), scores), test, train, k=10).ndcg.to_numpy()
+    np.testing.assert_allclose(protocol.ndcg(scores, train, test, users), want, atol=1e-6)
+
+def test_equal_scores_are_sorted_at_random():
+    train,test = planted().iloc[:1200],planted().iloc[1200:]
+    test = test[test.user.isin(train.user)]
+    users = np.unique(test.user)
+    flat = np.zeros((len(users), train.movie.nunique()))
+    said = [protocol.ndcg(flat, train, test, users, seed=s).mean() for s in range(3)]
+    assert len(set(said)) == 3 and max(said) < .5
+
+def test_a_row_of_lists_is_chosen_by_its_lists(monkeypatch):
+    "Popular movies first, or last; its trials are scored by NDCG on the inner rows"
+    def by_count(train, test, seed, sign): return sign*test.movie.map(train.movie.value_counts()).fillna(0).to_numpy()
+    monkeypatch.setattr(ours, 'popularity', by_count)
+    row = rows.row('some', 'ours:popularity', task='lists', space={'sign': [-1, 1]}, trials=2, default={'sign': -1})
+    ratings = planted(n_items=90)
+    res,preds = protocol.run(row, ratings, cut(len(ratings), 300), 2, 'lists')
+    assert res['settings'] == {'sign': 1} and res['trials'] == 2 and 0 < res['ndcg'][0] < 1 and len(preds) == 300
+    assert res['valid'] == min(error for error,_ in res['tried']) < 0
+
+def test_lists_and_stars_come_from_one_fit(monkeypatch):
+    "A model of stars is fitted once; what it predicts for the test rows is what it is scored on"
+    fits = []
+    def of_movie(train, test, seed):
+        fits.append(len(test))
+        return test.movie.map(train.groupby('movie').rating.mean()).fillna(3).to_numpy()
+    monkeypatch.setattr(ours, 'means', of_movie)
+    ratings,splits = planted(),cut(1500, 300)
+    row = rows.row('some', 'ours:means')
+    train,test = (ratings.iloc[splits[k]] for k in ('train', 'test'))
+    res,preds = protocol.listed(row, train, test, {})
+    assert len(fits) == 1 and fits[0] > 300
+    want = protocol.rmse(test.rating, protocol.predict(row, train, test)[0])
+    assert res['rmse_again'] == pytest.approx(want) and protocol.rmse(test.rating, preds) == pytest.approx(want)
+
+def test_which_rows_make_lists():
+    listed = {row['name'] for row,split in report.asked(rows.ROWS) if split == 'lists'}
+    assert {'popularity', 'iALS (chapter 09)', 'EASE (chapter 09)', 'SVD++ flipped', 'blend + side'} <= listed
+    assert not {'global mean', 'blend + side + day'} & listed
+    assert not any(row.get('task') == 'lists' for row,split in report.asked(rows.ROWS) if split != 'lists')
+
+# More trials where the best one is at an edge
+
+WIDE = rows.row('wide', 'ours:means', space={'level': [2, 3]}, trials=2, default={'level': 2},
+                wider={'level': [1, 2, 3, 4, 5]})
+
+def constant(train, test, seed, level): return np.full(len(test), float(level))
+
+def test_the_search_goes_on_from_an_edge(monkeypatch):
+    monkeypatch.setattr(ours, 'means', constant)
+    for rating,best,n in ((4, 4, 4), (5, 5, 4), (1, 1, 3)):     # 2, 3, then 4 and 5; 2, 3, then 1
+        res,_ = protocol.run(WIDE, planted().assign(rating=rating), cut(1000, 300), 2)
+        assert (res['settings'], res['trials']) == ({'level': best}, n)
+    narrow = {k: v for k,v in WIDE.items() if k != 'wider'}
+    assert protocol.run(narrow, planted().assign(rating=5), cut(1000, 300), 2)[0]['settings'] == {'level': 3}
+
+def test_a_search_that_goes_on_from_a_record(monkeypatch):
+    monkeypatch.setattr(ours, 'means', constant)
+    ratings,at = planted().assign(rating=5),cut(1000, 300)
+    known = {'settings': {'level': 3}, 'valid': 2.}
+    res,_ = protocol.run(WIDE, ratings, at, 2, 'u1', known)
+    assert (res['settings'], res['more_trials'], res['rmse']) == ({'level': 5}, 2, 0)
+    res,preds = protocol.run(WIDE, ratings.assign(rating=3), at, 2, 'u1', {**known, 'valid': 0.})
+    assert preds is None and res['more_trials'] == 1 and 'rmse' not in res
+
+def test_a_record_that_is_kept_and_grows(tmp_path):
+    "One fold finds something better, one doesn't; the others, and another row, stay as they are"
+    row = {**MEANS[0], 'wider': {'level': [1, 2, 3, 4]}, 'default': {'level': 1}, 'trials': 3}
+    ratings = toy(tmp_path, [(r, s) for r in (row, MEANS[2]) for s in report.FOLDS])
+    made = [row, MEANS[2]]
+    old = report.summarize(tmp_path, ratings, made, [('floor', 'some')], [], {})
+    old['rows'][0]['settings'] = {s: {'level': 3 if s in ('u1', 'u2') else 2} for s in report.FOLDS}
+    stored = report.stored_runs(old, made)
+    assert {s for (_,s),run in stored.items() if 'known' in run} == {'u1', 'u2'}
+    (tmp_path/'runs.jsonl').unlink()
+    better = {**finished(MEANS[0], 'u1', tmp_path), 'settings': {'level': 4}, 'tried': [1, 2], 'more_trials': 1,
+              'cpu_more': 5.}
+    preds = np.load(tmp_path/'predictions'/'some-u1.npy')+.01
+    np.save(tmp_path/'predictions'/'some-u1.npy', preds)
+    better['rmse'] = protocol.rmse(ratings.rating[np.load(tmp_path/'u1.npz')['test']], preds)
+    for run in (better, {'row': 'some', 'split': 'u2', 'digest': better['digest'], 'more_trials': 1, 'cpu_more': 5.}):
+        report.append(tmp_path, run)
+    new = report.summarize(tmp_path, ratings, made, [('floor', 'some')], [], {}, old)
+    was,now = old['rows'][0],new['rows'][0]
+    assert now['grown'] == ['u1', 'u2'] and now['trials'] == was['trials']+1
+    assert now['settings'] == {**was['settings'], 'u1': {'level': 4}}
+    assert now['rmse']['u1'] == pytest.approx(better['rmse']) and now['rmse']['u2'] == was['rmse']['u2']
+    assert new['rows'][1] == old['rows'][1]
+    assert new['pairs'][0]['folds'] is None       # predictions of the other folds are gone, and one has changed
+    assert all(report.is_done(run) for run in report.all_runs(tmp_path, new, made).values())

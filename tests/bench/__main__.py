@@ -5,8 +5,8 @@ Results are lines of _bench/runs.jsonl, predictions are next to it. The record g
 row has run, or is a peer that doesn't install here; until then to _bench/record.json. Table and chart go to _bench/.
 
 `--quick` tries everything in a few minutes and holds out rows of u1's training part in place of its test rows: nothing
-is learned about them. What has finished isn't run again: that would score test rows twice. `--again "ROW"` does it
-anyway."""
+is learned about them. What has finished isn't run again, nor what collab_nb/record.json has of a row that hasn't
+changed since: that would score test rows twice. `--again "ROW"` does it anyway. `--fresh` forgets that record."""
 import argparse
 import contextlib
 import datetime
@@ -16,15 +16,17 @@ import platform
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor,as_completed
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from collab_nb.data import fold_split,get_ml100k,random_split,read_movies,read_ratings,read_users
+from collab_nb.record import gain_table,published_table,read_record,record_table
 from collab_nb.splits import inner_split
 from protocol import digest,whole
-from report import FOLDS,RANDOM,append,asked,draw,gains,read_runs,summarize,table
+from report import FOLDS,RANDOM,all_runs,append,asked,draw,is_done,summarize
 from rows import PAIRS,PUBLISHED,ROWS
 
 HERE  = Path(__file__).parent
@@ -101,18 +103,18 @@ def unchanged(runs, todo):
     "Stop when a row has changed since its result was stored: only the user decides to score test rows again"
     for row,split in todo:
         stored = runs.get((row['name'], split), {})
-        if 'rmse' in stored and stored.get('digest') != digest(row):
+        if {'rmse', 'ndcg'} & set(stored) and stored.get('digest') != digest(row):
             sys.exit(f"{row['name']!r} has changed since {split} was run. "
                      f"--again \"{row['name']}\" runs it anew, and so scores the test rows again")
 
-def run_one(row, split, n_trials, folder):
-    "A (row, split) in a process of its own: the result that it printed"
+def run_one(row, split, n_trials, folder, known=None):
+    "A (row, split) in a process of its own: the result that it printed. `known`: as protocol.py has it"
     python = PEERS if row['predict'].startswith('peers') else Path(sys.executable)
     res = {'row': row['name'], 'split': split, 'digest': digest(row), 'date': datetime.date.today().isoformat()}
     if hasattr(os, 'getloadavg'): res['load'] = round(os.getloadavg()[0], 2)     # what else ran when it began
     if not python.exists(): return {**res, 'missing': f'no environment {python.relative_to(ROOT)}'}
     env = {**os.environ, **ONE, 'PYTHONPATH': str(ROOT), 'PYTHONWARNINGS': 'ignore', 'CUDA_VISIBLE_DEVICES': ''}
-    command = [python, HERE/'protocol.py', split, row['name'], str(n_trials), folder]
+    command = [python, HERE/'protocol.py', split, row['name'], str(n_trials), folder, json.dumps(known)]
     out = subprocess.run(command, capture_output=True, text=True, env=env)
     if out.returncode:
         return {**res, 'failed': (out.stderr.strip().splitlines() or [f'exit code {out.returncode}'])[-1]}
@@ -121,6 +123,8 @@ def run_one(row, split, n_trials, folder):
 def said(res):
     "A result in a few words"
     if 'rmse' in res: return f"{res['rmse']:.4f}"
+    if 'ndcg' in res: return f"NDCG@10 {res['ndcg'][0]:.4f}"
+    if 'more_trials' in res: return f"{res['more_trials']} more trials, none better"
     return f"missing: {res['missing']}" if 'missing' in res else f"failed: {res['failed']}"
 
 def main():
@@ -132,12 +136,14 @@ def main():
                         help='run this row anew, and so score the test rows again')
     parser.add_argument('--rows', default='', help='only rows whose name contains this')
     parser.add_argument('--splits', default='', help='only these splits, e.g. u1,u2')
+    parser.add_argument('--jobs', type=int, default=1, help='so many processes at a time')
+    parser.add_argument('--fresh', action='store_true', help='run every row, whatever collab_nb/record.json has')
     parser.add_argument('--table', action='store_true', help='print the table of collab_nb/record.json and run nothing')
     args = parser.parse_args()
     file = ROOT/'collab_nb'/'record.json'
     if args.table:
-        record = json.loads(file.read_text(encoding='utf-8'))
-        print(table(record), gains(record), sep='\n\n')
+        record = read_record(file)
+        print(record_table(record), gain_table(record), published_table(record), sep='\n\n')
         return
     if args.again and args.again not in [r['name'] for r in ROWS]: parser.error(f'no row is called {args.again!r}')
     folder = ROOT/'_bench'/('quick' if args.quick else '')
@@ -146,7 +152,8 @@ def main():
 def run(args, folder, file):
     "Run what's asked for, then add it up; 1 if a row failed that isn't a peer"
     ratings = prepare(folder)
-    runs = read_runs(folder)
+    record = read_record(file) if file.exists() and not (args.quick or args.fresh) else None
+    runs = all_runs(folder, record, ROWS)
     todo = [(row, 'quick') for row in ROWS] if args.quick else asked(ROWS)
     some = lambda row, split: args.rows in row['name'] and (not args.splits or split in args.splits.split(','))
     again = lambda row, split: row['name'] == args.again and some(row, split)
@@ -154,30 +161,44 @@ def run(args, folder, file):
         digests = {row['name']: digest(row) for row,_ in todo}
         runs = {key: r for key,r in runs.items() if r.get('digest') == digests.get(key[0])}
     unchanged(runs, [key for key in todo if not again(*key)])
-    for row,split in todo:
-        finished = 'rmse' in runs.get((row['name'], split), {})
-        if not some(row, split) or (finished and not again(row, split)): continue
+    def job(row, split):
         start = time.time()
         n_trials = min(row['trials'], 2) if args.quick else row['trials']
-        res = runs[row['name'], split] = run_one(row, split, n_trials, folder)
-        append(folder, res)
-        print(f"{split:8} {row['name']:52} {said(res)}   {time.time()-start:.0f} s", flush=True)
+        known = runs.get((row['name'], split), {}).get('known')
+        if split == 'lists' and row.get('task') != 'lists':     # with the settings that u1 came to
+            known = {'settings': runs[row['name'], 'u1']['settings']}
+        return row,split,run_one(row, split, n_trials, folder, known),time.time()-start
+    def go(jobs):
+        with ThreadPoolExecutor(args.jobs) as pool:
+            for done in as_completed([pool.submit(job, *j) for j in jobs]):
+                row,split,res,seconds = done.result()
+                append(folder, res)
+                runs[row['name'], split] = res
+                print(f"{split:8} {row['name']:52} {said(res)}   {seconds:.0f} s", flush=True)
+    jobs = [(row, split) for row,split in todo if some(row, split)
+            and (again(row, split) or not is_done(runs.get((row['name'], split), {})))]
+    go([j for j in jobs if j[1] != 'lists'])
+    ready = lambda row: row.get('task') == 'lists' or 'settings' in runs.get((row['name'], 'u1'), {})
+    go([j for j in jobs if j[1] == 'lists' and ready(j[0])])
     failed = any('failed' in runs.get((row['name'], split), {}) for row,split in todo if row['group'] != 'peer')
-    if not args.quick: write(folder, file, runs, todo, ratings)
+    if not args.quick: runs = all_runs(folder, record, ROWS)
+    if not args.quick: write(folder, file, runs, todo, ratings, record)
     return int(failed)
 
-def write(folder, file, runs, todo, ratings):
+def write(folder, file, runs, todo, ratings, record=None):
     "Record, table and chart; the record goes to `file` only when nothing of `todo` is lacking"
-    res = summarize(folder, ratings, ROWS, PAIRS, PUBLISHED, about())
-    lack = [f"{row['name']} on {split}" for row,split in todo
-            if not {'rmse', 'missing'} & set(runs.get((row['name'], split), {}))]
+    res = summarize(folder, ratings, ROWS, PAIRS, PUBLISHED, about(), record)
+    def has(row, split): return {'rmse', 'ndcg', 'missing', 'more_trials'} & set(runs.get((row['name'], split), {}))
+    def is_absent(row): return 'missing' in runs.get((row['name'], 'u1'), {})
+    lack = [f"{row['name']} on {split}" for row,split in todo if not has(row, split) and not is_absent(row)]
     if lack:
         more = f' and {len(lack)-1} more' if len(lack) > 1 else ''
         print(f'not there yet: {lack[0]}{more}. The record goes to {folder/"record.json"}; {file} stays as it is')
         file = folder/'record.json'
     whole(file, lambda f: f.write_text(json.dumps(res, indent=1)+'\n', encoding='utf-8'))
-    whole(folder/'table.md', lambda f: f.write_text(table(res)+'\n\n'+gains(res)+'\n', encoding='utf-8'))
+    text = '\n\n'.join([record_table(res), gain_table(res)])
+    whole(folder/'table.md', lambda f: f.write_text(text+'\n', encoding='utf-8'))
     draw(res, folder/'record.png')
-    print(table(res))
+    print(text)
 
 if __name__ == '__main__': main()

@@ -1,6 +1,7 @@
 """The course's own models and fastai's. Each function fits on `train` and predicts `test`: frames of user, movie,
 rating (withheld in `test`) and what else the row may see.
-It gives stars (n,), or a pair: stars (n,) and the probabilities of the five stars (n, 5)."""
+It gives stars (n,), or a pair: stars (n,) and the probabilities of the five stars (n, 5); a row that makes lists,
+scores to sort by (n,)."""
 import numpy as np
 import pandas as pd
 import torch
@@ -8,7 +9,8 @@ from fastai.collab import CollabDataLoaders,collab_learner
 from fastai.tabular.all import TabDataLoader
 from fastai.torch_core import default_device
 
-from collab_nb.all import DotProductBias,Learner,Means,MSELossFlat,rating_dls,set_seed
+from collab_nb import ranking
+from collab_nb.all import DotProductBias,Learner,Means,MSELossFlat,popular,rating_dls,set_seed
 from collab_nb.baselines import tune_damping
 
 default_device(False)     # the processor, whatever else a machine has: times are compared
@@ -41,6 +43,19 @@ def factors(train, test, seed, n_factors=50, bs=1024, lr=2e-2, wd=0.5, epochs=5)
     learn = Learner(dls, model, loss_func=MSELossFlat())
     with learn.no_bar(),learn.no_logging(): learn.fit_one_cycle(epochs, lr, wd=wd)
     with torch.no_grad(): return model.eval()(codes(dls, test)).numpy()
+
+# Chapters 08 and 09: lists. What they give is a score for each row of `test`, only good for sorting
+
+def scored(rec, test):
+    "A recommender's scores of the rows of `test`"
+    users = test.user.unique()
+    table = pd.DataFrame(np.asarray(rec.scores(users.tolist())), index=users, columns=list(rec.items))
+    rows,columns = table.index.get_indexer(test.user),table.columns.get_indexer(test.movie)
+    return np.where(columns < 0, -np.inf, table.to_numpy()[rows, columns])
+
+def popularity(train, test, seed): return scored(popular(train), test)
+def ials(train, test, seed, **settings): return scored(ranking.ials(train, seed=seed, **settings), test)
+def ease(train, test, seed, **settings): return scored(ranking.ease(train, **settings), test)
 
 # Chapter 12: who rated what
 

@@ -42,6 +42,35 @@ def lenskit(train, test, seed, **settings):
         raise ValueError(f'LensKit gave no score for {score.isna().sum()} of {len(score)} rows')
     return score.fillna(train.rating.mean())      # movies that nobody rated in training
 
+# implicit: who rated what, without the stars (github.com/benfred/implicit)
+
+def implicit(train, test, model, confidence=1.):
+    "Scores of the rows of `test` by a model of `implicit`, fitted to the table of who rated what"
+    from scipy.sparse import csr_matrix
+    users,movies = np.unique(train.user),np.unique(train.movie)
+    rows,columns = pd.Index(users).get_indexer(train.user),pd.Index(movies).get_indexer(train.movie)
+    weights = np.full(len(train), confidence, dtype='float32')
+    table = csr_matrix((weights, (rows, columns)), shape=(len(users), len(movies)))
+    model.fit(table, show_progress=False)
+    who,res = test.user.unique(),np.full((test.user.nunique(), len(movies)), -np.inf)
+    at = pd.Index(users).get_indexer(who)
+    ids,scores = model.recommend(at, table[at], N=len(movies), filter_already_liked_items=False)
+    for k in range(len(who)):
+        found = ids[k] >= 0
+        res[k, ids[k][found]] = scores[k][found]
+    columns = pd.Index(movies).get_indexer(test.movie)
+    return np.where(columns < 0, -np.inf, res[pd.Index(who).get_indexer(test.user), columns])
+
+def implicit_als(train, test, seed, alpha, **settings):
+    "implicit's `AlternatingLeastSquares` (Hu, Koren and Volinsky, 2008); every cell has the confidence `alpha`"
+    from implicit.als import AlternatingLeastSquares
+    return implicit(train, test, AlternatingLeastSquares(random_state=seed, num_threads=1, **settings), alpha)
+
+def implicit_bm25(train, test, seed, **settings):
+    "implicit's `BM25Recommender`: neighbors of items, weighted as in text search"
+    from implicit.nearest_neighbours import BM25Recommender
+    return implicit(train, test, BM25Recommender(num_threads=1, **settings))
+
 # myFM: a factorization machine sampled by Gibbs (Rendle, 2012; github.com/tohtsky/myFM), with the features of its own
 # MovieLens example
 
