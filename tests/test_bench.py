@@ -466,6 +466,8 @@ def test_a_search_that_goes_on_from_a_record(monkeypatch):
     monkeypatch.setattr(ours, 'means', constant)
     ratings,at = planted().assign(rating=5),cut(1000, 300)
     known = {'settings': {'level': 3}, 'valid': 2.}
+    with pytest.raises(ValueError, match='must come out again as 9, got 2'):
+        protocol.run(WIDE, ratings, at, 2, 'u1', {**known, 'valid': 9})
     res,_ = protocol.run(WIDE, ratings, at, 2, 'u1', known)
     assert (res['settings'], res['more_trials'], res['rmse']) == ({'level': 5}, 2, 0)
     res,preds = protocol.run(WIDE, ratings.assign(rating=3), at, 2, 'u1', {**known, 'valid': 0.})
@@ -482,15 +484,16 @@ def test_a_record_that_is_kept_and_grows(tmp_path):
     assert {s for (_,s),run in stored.items() if 'known' in run} == {'u1', 'u2'}
     (tmp_path/'runs.jsonl').unlink()
     better = {**finished(MEANS[0], 'u1', tmp_path), 'settings': {'level': 4}, 'tried': [1, 2], 'more_trials': 1,
-              'cpu_more': 5.}
+              'cpu_more': 5., 'cpu_best': 3.}
     preds = np.load(tmp_path/'predictions'/'some-u1.npy')+.01
     np.save(tmp_path/'predictions'/'some-u1.npy', preds)
     better['rmse'] = protocol.rmse(ratings.rating[np.load(tmp_path/'u1.npz')['test']], preds)
-    for run in (better, {'row': 'some', 'split': 'u2', 'digest': better['digest'], 'more_trials': 1, 'cpu_more': 5.}):
-        report.append(tmp_path, run)
+    none = {k: better[k] for k in ('row', 'digest', 'more_trials', 'cpu_more')} | {'split': 'u2', 'cpu_best': 1.}
+    for run in (better, none): report.append(tmp_path, run)
     new = report.summarize(tmp_path, ratings, made, [('floor', 'some')], [], {}, old)
     was,now = old['rows'][0],new['rows'][0]
     assert now['grown'] == ['u1', 'u2'] and now['trials'] == was['trials']+1
+    assert (now['cpu'], now['cpu_trials']) == (1, 2) and now['valid'][0] == .9
     assert now['settings'] == {**was['settings'], 'u1': {'level': 4}}
     assert now['rmse']['u1'] == pytest.approx(better['rmse']) and now['rmse']['u2'] == was['rmse']['u2']
     assert new['rows'][1] == old['rows'][1]

@@ -104,7 +104,7 @@ def is_kept(row, runs):
 
 def grown(row, old, runs):
     """A stored row after more trials: its trials, and for folds where they found something better, error, settings and
-    seconds. A fold's seconds that aren't known are the old median"""
+    seconds: by how many times a trial takes longer than the record's best one did on the same machine"""
     res = {**old, 'rmse': {**old['rmse']}, 'settings': {**old['settings']}, 'valid': list(old['valid'] or [])}
     cpu,spent = [old['cpu']]*len(FOLDS),[old['cpu_trials']]*len(FOLDS)
     most,better = old['trials'],[]
@@ -113,11 +113,12 @@ def grown(row, old, runs):
         if 'more_trials' not in run: continue
         res['grown'] = sorted({*res.get('grown', []), split})
         most = max(most, old['trials']+run['more_trials'])
-        spent[k] += run['cpu_more']
+        one = old['cpu_trials']/old['trials']       # seconds of a trial, by the clock of the record's machine
+        spent[k] += one*run['cpu_more']
         if 'tried' not in run: continue
         better.append(split)
         res['rmse'][split],res['settings'][split] = round(run['rmse'], DIGITS),run['settings']
-        res['valid'][k],cpu[k] = run['valid'],run['cpu']
+        res['valid'][k],cpu[k] = run['valid'],old['cpu']*run['cpu_best']
     res |= {'trials': most, 'cpu': float(np.median(cpu)), 'cpu_trials': float(np.median(spent)),
             'mean': round(float(np.mean([res['rmse'][s] for s in FOLDS])), DIGITS)}
     return res,better
