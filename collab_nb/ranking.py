@@ -163,8 +163,8 @@ def ials(
     Koren, 2022; dividing by the mean keeps `reg` on one scale for every nu). The weights of a repeated (user, item)
     pair are summed; without `weight` it counts once. Of a sparse matrix the ids are row and column numbers, and stored
     zeros count as blanks. Raises a `ValueError` for a missing column, a table without ratings, weights that aren't
-    finite numbers above 0, and impossible settings. The default `reg` suits tables like MovieLens-100k; a table of a few
-    hundred rows wants less of it, and fewer factors: choose both on held-out rows"""
+    finite numbers above 0, and impossible settings. The default `reg` suits tables like MovieLens-100k; a table of a
+    few hundred rows wants less of it, and fewer factors: choose both on held-out rows"""
     _check_settings(reg, alpha, nu, n_factors=n_factors, n_iter=n_iter)
     whole_number('seed', seed, 0)
     users,items,titles,table = _table(train, user, item, title, weight)

@@ -169,7 +169,7 @@ def _no_alpha(Q, gram, bought, alpha, lam): return _solved(Q, gram, Q[bought], l
 item_weights = Exercise('weights_between', chapter='09_ranking', title='No movie speaks for itself', level=2,
     minutes=8, kind=np.ndarray, picture='matrix',
     why='It\'s one of the best list models there are, and it has a single setting.',
-    buys='Five lines, no training loop, and it\'s level with a carefully tuned iALS on MovieLens-100k.',
+    buys='Five lines, no training loop, and it keeps up with a carefully tuned iALS.',
     hints=['`X.T @ X` counts how many people rated both of two movies. Add `lam` to its diagonal, and invert it.',
            '`np.diag(G)` has one number per movie, `(n_movies,)`. Dividing a matrix by it divides column by column.',
            '`B = -G/np.diag(G)`, and then `np.fill_diagonal(B, 0)`, which changes `B` and returns nothing.'])
