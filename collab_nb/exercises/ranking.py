@@ -60,7 +60,8 @@ def _price(P, Q, lam): return lam*((P**2).sum() + (Q**2).sum())
 def _no_blanks(counts, P, Q, alpha, lam):
     return ((1 + alpha*counts)*(1 - P@Q.T)**2)[counts > 0].sum() + _price(P, Q, lam)
 
-@every_cell.wrong('The blanks have the weight 0 in your loss, so they\'re still left out. The weight is 1 plus the rest.')
+@every_cell.wrong('The blanks have the weight 0 in your loss, so they\'re still left out. '
+    'The weight is 1 plus the rest.')
 def _weight_zero(counts, P, Q, alpha, lam):
     return (alpha*counts*((counts > 0) - P@Q.T)**2).sum() + _price(P, Q, lam)
 
@@ -343,6 +344,7 @@ def _settings(score, a_settings, b_settings):
     n = min(len(a_settings), len(b_settings))
     return _tuned(score, 'a', a_settings[:n]),_tuned(score, 'b', b_settings[:n])
 
-@match.wrong('Now `b` picks its best setting, too, but both pick it on the test rows, and one has more trials than the other.')
+@match.wrong('Now `b` picks its best setting, too, but both pick it on the test rows, '
+    'and one has more trials than the other.')
 def _all_on_test(score, a_settings, b_settings):
     return tuple(max(score(m, s, 'test') for s in k) for m,k in (('a', a_settings), ('b', b_settings)))
