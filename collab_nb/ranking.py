@@ -122,6 +122,27 @@ def _table(train, user, item, title, weight=None):
 
 def _known(table): return KnownRatings(table.indptr.astype('int64'), table.indices.astype('int32'), table.data)
 
+# %% ../nbs/09_ranking.ipynb #09-024c
+def _check_settings(reg, alpha, nu, **whole):
+    "Raises a `ValueError` for settings that make no sense; those in `whole` must be whole numbers from 1"
+    for name,v in (('reg', reg), ('alpha', alpha)):
+        if not 0 < v < inf: raise ValueError(f'{name} must be above 0 and finite, got {v!r}')
+    if not -inf < nu < inf: raise ValueError(f'nu must be finite, got {nu!r}')
+    for name,v in whole.items(): whole_number(name, v)
+
+# %% ../nbs/09_ranking.ipynb #09-025a
+def _alternate(baskets, lams, n_factors, alpha, n_iter, seed, progress):
+    "The factors of users and of items: `n_iter` turns of least squares. `baskets` and `lams` are for users, for items"
+    of_users,of_items = baskets
+    lam_users,lam_items = lams
+    generator = torch.Generator().manual_seed(seed)
+    Q = torch.randn(len(lam_items), n_factors, generator=generator) / n_factors**.5
+    for turn in range(n_iter):
+        P = als_step(Q, of_users, lam_users, alpha)     # (n_users, d)
+        Q = als_step(P, of_items, lam_items, alpha)     # (n_items, d)
+        if progress: progress((turn+1)/n_iter)
+    return P,Q
+
 # %% ../nbs/09_ranking.ipynb #09-025
 def ials(
     train, # Training ratings: a DataFrame with a row each, or a SciPy sparse matrix (users x items)
@@ -142,28 +163,20 @@ def ials(
     Koren, 2022; dividing by the mean keeps `reg` on one scale for every nu). The weights of a repeated (user, item)
     pair are summed; without `weight` it counts once. Of a sparse matrix the ids are row and column numbers, and stored
     zeros count as blanks. Raises a `ValueError` for a missing column, a table without ratings, weights that aren't
-    finite numbers above 0, and impossible settings. The default `reg` suits tables like MovieLens-100k; a table of a few
-    hundred rows wants less of it, and fewer factors: choose both on held-out rows"""
-    for name,v in (('reg', reg), ('alpha', alpha)):
-        if not 0 < v < inf: raise ValueError(f'{name} must be above 0 and finite, got {v!r}')
-    if not -inf < nu < inf: raise ValueError(f'nu must be finite, got {nu!r}')
-    for name,v in (('n_factors', n_factors), ('n_iter', n_iter)): whole_number(name, v)
+    finite numbers above 0, and impossible settings. The default `reg` suits tables like MovieLens-100k; a table of a
+    few hundred rows wants less of it, and fewer factors: choose both on held-out rows"""
+    _check_settings(reg, alpha, nu, n_factors=n_factors, n_iter=n_iter)
     whole_number('seed', seed, 0)
     users,items,titles,table = _table(train, user, item, title, weight)
     sides = table,table.T.tocsr()
     row_weights = [torch.from_numpy(t.sum(axis=1))*alpha + t.shape[1] for t in sides]
     means = [w.mean().item() for w in row_weights]
     lam_users,lam_items = ((w/mean)**nu * reg for w,mean in zip(row_weights, means))
-    of_users,of_items = (_baskets(t) for t in sides)
-    Q = torch.randn(len(items), n_factors, generator=torch.Generator().manual_seed(seed)) / n_factors**.5
-    for step in range(n_iter):
-        P = als_step(Q, of_users, lam_users, alpha)     # (n_users, d)
-        Q = als_step(P, of_items, lam_items, alpha)     # (n_items, d)
-        if progress: progress((step+1)/n_iter)
+    P,Q = _alternate([_baskets(t) for t in sides], [lam_users, lam_items], n_factors, alpha, n_iter, seed, progress)
     return ImplicitRecommender(P, Q, users, items, None, titles, _known(table),
                                alpha, reg, nu, means, 'weight' if weight and issparse(train) else weight)
 
-# %% ../nbs/09_ranking.ipynb #09-030
+# %% ../nbs/09_ranking.ipynb #09-030g
 def _gram(table, cells=2**24):
     "X'X (n_items, n_items) for a CSR table X of zeros and ones, some items at a time, by SciPy's sparse product"
     n = table.shape[1]
@@ -173,6 +186,7 @@ def _gram(table, cells=2**24):
     for a in range(0, n, block): res[a:a+block] = (by_item[a:a+block] @ table).toarray()
     return torch.from_numpy(res)
 
+# %% ../nbs/09_ranking.ipynb #09-030
 def ease(
     train, # Training ratings: a DataFrame with a row each, or a SciPy sparse matrix; only who rated what is used
     reg:float=400., # Regularization: added to the diagonal of the item counts

@@ -41,6 +41,7 @@ def all_runs(folder, record, rows):
     "What is stored and what has run since, by (row, split)"
     runs = stored_runs(record, rows)
     for key,run in read_runs(folder).items():
+        if key in runs and not is_done(run): continue      # it went wrong this time
         new = {**runs.get(key, {}), **run} if 'more_trials' in run else run
         runs[key] = {k: v for k,v in new.items() if k != 'known'}
     return runs
