@@ -225,9 +225,9 @@ def slip(self:Exercise,
     message:str, # What to tell a learner who gives this answer
     changes:dict, # What's different from the right answer, as in `replaced`
     seen:str|None=None, # A public thread in which somebody did
-)->object: # The wrong answer
+)->None:
     "A foreseen wrong answer that differs from the right one by a few words. Raises a `ValueError` as `replaced` does"
-    return self.wrong(message, seen)(self.variant(changes))
+    self.wrong(message, seen)(self.variant(changes))
 
 def _unsolved(ex):
     "What is behind the name of the exercise once the blank was run"

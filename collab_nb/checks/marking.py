@@ -119,7 +119,7 @@ def judge_marks(
     said = [f'You found {len(score.found)} of {_counted(len(faults), "fault", "faults")}, missed {len(score.missed)}, '
             f'and accused {_counted(len(score.accused), "innocent cell", "innocent cells")}.']
     for n in score.found:
-        reason = f' You wrote: "{score.reasons[n]}"' if n in score.reasons else ''
+        reason = f' (You wrote: {score.reasons[n]})' if score.reasons.get(n, faults[n]) != faults[n] else ''
         said.append(f'✔ Cell {n}: {faults[n]}{reason}')
     said += [f'✗ Cell {n} is innocent: {innocent[n]}' for n in score.accused]
     first = 1

@@ -6,7 +6,6 @@
 __all__ = []
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-004
-from copy import deepcopy
 from functools import partial
 from io import StringIO
 
@@ -52,9 +51,8 @@ _INNOCENT = {
     1: 'star imports are untidy, but nothing that follows is wrong because of them.',
     3: 'an example may choose its range. (Learned factors keep to no range, and have no names.)',
     4: 'three made-up numbers for a movie. (Its title is a bit off.)',
-    5: 'it says what comes next.',
     6: 'three made-up numbers for a user.',
-    14: 'it says what comes next.',
+    5: 'it announces the next cell.', 14: 'it announces the next cell.',
     17: 'two tables, a product, and a sum over the factors: just right.'}
 _PARTS = {'the data': 10, 'the parts of the model': 18, 'training and conclusions': 26}
 
@@ -83,8 +81,7 @@ def hunt_save(ratings:pd.DataFrame)->str:
 @save.cases
 def _cases(rng):
     n = int(rng.integers(2, 5))
-    rows = rng.integers(1, 6, (n, 3))
-    return pd.DataFrame(rows, columns=['user', 'movie', 'rating'], index=rng.permutation(n)+int(rng.integers(9))),
+    return pd.DataFrame(rng.integers(1, 6, (n, 3)), index=rng.permutation(n) + 3, columns=['user', 'movie', 'rating']),
 
 @save.spec
 def _slow(ratings):
@@ -102,8 +99,7 @@ save.slip('The index is gone, and so are the names of the columns. Without them 
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-013
 stars = HuntExercise('hunt_stars', title='A score is not a rating', level=1, minutes=5,
-    blank={...: 'return (user * movies).sum(axis=1)'},
-    why='Read a score as stars, and a perfect match looks mediocre.',
+    blank={...: 'return (user * movies).sum(axis=1)'}, why='Read a score as stars, and a perfect match looks mediocre.',
     buys='The order stays, and scores become stars: a perfect match is now one, and a bad match can be said, too.',
     hints=['The scores are fine. What is missing comes after the sum.',
            '`1/(1+np.exp(-score))` runs from 0 to 1: stretch it to the width of the range, then shift it.',
@@ -176,10 +172,10 @@ movies_ex.slip('Without `names`, the first movie is taken for the names of the c
     {", names=['movie', 'title', *genres]": ''})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-022
-join = HuntExercise('hunt_join', title='One title, two movies', level=2, minutes=8, blank={...: """
-        titled = ratings.merge(movies)
-        return titled.groupby('title', as_index=False).agg(count=('rating', 'size'), mean=('rating', 'mean'))
-    """},
+_STATS = "count=('rating', 'size'), mean=('rating', 'mean'))"
+
+join = HuntExercise('hunt_join', title='One title, two movies', level=2, minutes=8,
+    blank={...: f"titled = ratings.merge(movies)\nreturn titled.groupby('title', as_index=False).agg({_STATS}"},
     why='A join can change what a row is about, without an error.',
     buys='The id is the movie again, and the title is for showing: as many movies after the join as before.',
     hints=['By which column do we group? Does each movie have a value of its own there?',
@@ -214,12 +210,10 @@ def _slow(ratings, movies):
         rows.append([movie, title.get(movie, np.nan), len(mine), sum(mine)/len(mine)])
     return pd.DataFrame(rows, columns=['movie', 'title', 'count', 'mean'])
 
-_stats = "count=('rating', 'size'), mean=('rating', 'mean'))"
 join.slip('There is a column of ids now, but you still group by title: two movies with one title stay one.',
-    {...: f"return ratings.merge(movies).groupby('title', as_index=False).agg(movie=('movie', 'first'), {_stats}"})
-join.slip('Movies with one title are apart now. But a movie without a title has vanished, and its ratings with it: '
-    'either the merge dropped it (`how`), or `groupby`, which leaves out rows whose title is missing.',
-    {...: f"return ratings.merge(movies, on='movie').groupby(['movie', 'title'], as_index=False).agg({_stats}"})
+    {...: f"return ratings.merge(movies).groupby('title', as_index=False).agg(movie=('movie', 'first'), {_STATS}"})
+join.slip('Movies with one title are apart now. But movies without a title vanished: look at `how` and `groupby`.',
+    {...: f"return ratings.merge(movies, on='movie').groupby(['movie', 'title'], as_index=False).agg({_STATS}"})
 join.slip("Throwing away the second movie doesn't tell two movies apart. It was rated, too.",
     {'movies, on': "movies.drop_duplicates('title'), on", "how='left'": "how='inner'"})
 join.slip('A movie that nobody rated has come in, with an empty count: this merge keeps the rows of the right table. '
@@ -243,30 +237,23 @@ def hunt_split(n:int, valid_pct:float, seed:int)->tuple:
 _PROMISES = ['each row in one part, once', 'same seed, same rows', 'another seed, other rows',
              "others' random numbers untouched"]
 
-@split.cases
-def _cases(rng): return int(rng.integers(31, 60)),float(rng.choice([.1, .25, .4])),int(rng.integers(0, 1000))
+split.cases(lambda rng: (int(rng.integers(31, 60)), float(rng.choice([.1, .25, .4])), int(rng.integers(0, 1000))))
 
 @split.observe
 def _promises(answer, n, valid_pct, seed):
     def valid(seed): return [int(i) for i in answer(n, valid_pct, seed)[1]]
-    def others(between):
-        np.random.seed(0)
-        torch.manual_seed(0)
-        between()
-        return np.random.rand(),torch.rand(1).item()
-    undisturbed = others(lambda: answer(n, valid_pct, seed)) == others(lambda: None)
+    def state(): return str(np.random.get_state()),torch.get_rng_state().tolist()
     np.random.seed(seed+7)
+    before = state()
     train,held_out = answer(n, valid_pct, seed)
+    undisturbed = state() == before
     once = sorted(int(i) for part in (train, held_out) for i in part) == list(range(n))
     kept = once, valid(seed) == valid(seed), sorted(valid(seed)) != sorted(valid(seed+1)), undisturbed
     return {'rows held out': len(held_out)} | dict(zip(_PROMISES, kept, strict=True))
 
-@split.spec
-def _slow(n, valid_pct, seed):
-    return {'rows held out': n * int(100*valid_pct) // 100} | dict.fromkeys(_PROMISES, True)
+split.spec(lambda n, valid_pct, seed: {'rows held out': n * int(100*valid_pct) // 100} | dict.fromkeys(_PROMISES, True))
 
-split.slip('The split repeats itself now. But `np.random.seed` sets the random numbers of the whole session: '
-    'everything drawn after your call is the same each time. Use a generator of your own.',
+split.slip('The split repeats itself now. But you set the random numbers of the whole session.',
     {'order = np.random.default_rng(seed).': 'np.random.seed(seed)\n    order = np.random.'})
 split.slip('A generator of your own, but it starts somewhere else at every call: without the seed nothing repeats.',
     {'default_rng(seed)': 'default_rng()'},
@@ -280,10 +267,8 @@ split.slip('The two parts are swapped: training rows come first.',
     {'order[n_valid:],order[:n_valid]': 'order[:n_valid],order[n_valid:]'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-032
-start = HuntExercise('hunt_start', title='How many, and how large', level=1, minutes=5, blank={...: """
-        n_users = len(classes)
-        return n_users,torch.randn(n_users, n_factors)
-    """},
+start = HuntExercise('hunt_start', title='How many, and how large', level=1, minutes=5,
+    blank={...: 'n_users = len(classes)\nreturn n_users,torch.randn(n_users, n_factors)'},
     why='Factors that start large have to be unlearned first.',
     buys='We count people, the table has a row for unknown ids, and the first predictions are near zero.',
     hints=['Two different numbers: how many users, and how many rows.',
@@ -323,11 +308,9 @@ start.slip('Multiply numbers by `std`, and their standard deviation is multiplie
     {'* std': '* std**.5'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-042
-eyes = HuntExercise('hunt_test', title='Alike to the eye', level=2, minutes=7, n_cases=40, blank={...: """
-        one_hot = torch.eye(len(factors))[3]
-        print(one_hot @ factors)
-        print(look_up(3))
-    """}, inputs=lambda look_up, factors: look_up.__doc__,
+eyes = HuntExercise('hunt_test', title='Alike to the eye', level=2, minutes=7, n_cases=40,
+    blank={...: 'one_hot = torch.eye(len(factors))[3]\nprint(one_hot @ factors)\nprint(look_up(3))'},
+    inputs=lambda look_up, factors: look_up.__doc__,
     why='An eye compares what is printed, once. A test compares everything, every time.',
     buys='Now we know it for all rows, and if it ever stops being true, we will hear about it.',
     hints=['A row at a time: `torch.eye(n)` holds the one-hot vectors of all positions.',
@@ -402,9 +385,7 @@ def _cases(rng):
     ids,missing = np.sort(every[:6]),every[6]
     return rng.normal(size=(7, 2)).round(1),['#na#', *map(int, ids)],int(rng.choice([*ids[2:], missing]))
 
-@row.spec
-def _slow(factors, classes, movie):
-    return next((f for f,o in zip(factors, classes, strict=True) if o == movie), factors[0])
+row.spec(lambda factors, classes, movie: {movie: factors[0], **dict(zip(classes, factors, strict=True))}[movie])
 
 row.slip('You count from 0 instead of from 1. That helps if no id is missing, but some are, and `#na#` comes first.',
     {...: 'return factors[movie-1]'})
@@ -475,10 +456,8 @@ def _slow(n_users, n_movies, n_factors, users, movies, x):
 
 module.slip('It inherits from `nn.Module` now, which keeps a list of parameters. `super().__init__()` makes that list '
     'and has to come first.', _NO_SUPER, seen='https://github.com/Genentech/gReLU/issues/188')
-module.slip('It inherits from `nn.Module`, but nothing in it is set up: begin `__init__` with `super().__init__()`.',
-    _NO_SUPER | _NO_PARAMETERS)
-module.slip('You can call the model, but it has nothing to learn: plain tensors on `self` are not parameters.',
-    _NO_PARAMETERS)
+module.slip('It inherits from `nn.Module`, but first comes `super().__init__()`.', _NO_SUPER | _NO_PARAMETERS)
+module.slip("You can call it, but it has nothing to learn: plain tensors on `self` aren't parameters.", _NO_PARAMETERS)
 module.slip("`model(x)` doesn't call `predict`. PyTorch knows only one name for this method.", {'forward': 'predict'})
 module.slip("An `nn.Embedding` (or a plain `randn`) starts with numbers of about 1, not as the tables did.",
     {f'nn.Parameter({_USERS})': 'nn.Embedding(n_users, n_factors).weight',
@@ -510,8 +489,8 @@ def _slow(preds, targs):
     pairs = list(zip(preds.reshape(-1).tolist(), targs.reshape(-1).tolist(), strict=True))
     return sum((a-b)**2 for a,b in pairs) / len(pairs)
 
-loss.slip("The types are fine now, but every prediction still meets every rating. (So it does in PyTorch's `mse_loss`, "
-    'which warns you, though not inside this check.)', {...: 'return nn.functional.mse_loss(preds, targs.float())'},
+loss.slip("The types are fine now, but every prediction still meets every rating: so it does in PyTorch's `mse_loss`.",
+    {...: 'return nn.functional.mse_loss(preds, targs.float())'},
     seen='https://github.com/LAMDA-Tabular/TALENT/pull/92')
 loss.slip('Right as long as the predictions come as a plain row. When they are a column, the stars are broadcast.',
     {'preds.flatten()': 'preds'})
@@ -522,8 +501,7 @@ loss.slip('The shapes agree now. But this is a sum: it grows with the batch.', {
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-056
 optimizer = HuntExercise('hunt_optimizer', title='Decay by default', level=1, minutes=4, n_cases=6,
-    blank={', wd=0': ''},
-    why='What we leave unset, somebody else has set.',
+    blank={', wd=0': ''}, why='What we leave unset, somebody else has set.',
     buys='Now we can train without decay, and "decay helps" becomes a question we can ask.',
     hints=['Look at `Adam([nn.Parameter(torch.ones(1))], 0.1).hypers`.', '`Adam` has a parameter `wd`.'])
 
@@ -548,9 +526,8 @@ def _after(answer, weights, gradients, lr, steps):
         opt.step()
     return w.detach().numpy()
 
-@optimizer.spec
-def _slow(weights, gradients, lr, steps):
-    return weights - steps*lr*np.sign(gradients)     # with the same gradient at each step, Adam's steps have length lr
+# with the same gradient at each step, Adam's steps have the length lr
+optimizer.spec(lambda weights, gradients, lr, steps: weights - steps*lr*np.sign(gradients))
 
 optimizer.slip("That's still fastai's default: a weight that nothing pushes shrinks at every step.",
     {'lr, wd=0': 'lr=lr'}, seen='https://github.com/fastai/fastai/issues/893')
@@ -584,15 +561,14 @@ def _cases(rng):
 
 @floor_ex.spec
 def _slow(train, valid):
-    rows = list(zip(train.user, train.movie, train.rating, strict=True))
+    rows = list(train.itertuples(index=False))
     mean = sum(r for _,_,r in rows) / len(rows)
     def offset(left, damping): return sum(left) / (len(left) + damping)
     movie,user = ({v: 0 for v in ids} for ids in (train.movie, train.user))
     for _ in range(300):
         movie = {m: offset([r - mean - user[u] for u,other,r in rows if other == m], 3) for m in movie}
         user = {u: offset([r - mean - movie[m] for other,m,r in rows if other == u], 5) for u in user}
-    held_out = zip(valid.user, valid.movie, valid.rating, strict=True)
-    return np.mean([(mean + movie.get(m, 0) + user.get(u, 0) - r)**2 for u,m,r in held_out])
+    return np.mean([(mean + movie.get(m, 0) + user.get(u, 0) - r)**2 for u,m,r in valid.itertuples(index=False)])
 
 floor_ex.slip('The mean is that of the training rows now, as it should be. But everybody still gets the same number.',
     {'Means(train).predict(valid.user, valid.movie)': 'np.full(len(valid), train.rating.mean())'})
@@ -694,11 +670,9 @@ bias = HuntExercise('hunt_bias', title='The class that nobody made', level=2, mi
         f'{n_users} users, {n_movies} movies, {n_factors} factors, y_range={y_range}, x of shape {tuple(x.shape)}',
     why='Code that was never run is a guess.',
     buys='There is a model with bias at last, and we can test what was said about it.',
-    hints=['Make one and push a batch through: `hunt_bias(5, 7, 3)(torch.tensor([[0, 6], [4, 2]]))`. '
-           'Errors come one at a time.',
+    hints=['Make one and push a batch through: `hunt_bias(5, 7, 3)(torch.tensor([[0, 6], [4, 2]]))`.',
            '`x[:0]` has no rows at all. Which part of `x` is the column of users?',
-           'Keep the dimension of the dot products, so that they meet the biases `(bs, 1)`. '
-           'At the end, drop it: `.squeeze(1)`.'])
+           'Dot products have to be `(bs, 1)` to meet the biases. At the end, drop the dimension: `.squeeze(1)`.'])
 
 @bias.answer
 class hunt_bias(nn.Module):
@@ -743,10 +717,8 @@ def _slow(n_users, n_movies, n_factors, y_range, tables, x):
 bias.slip("`keepdim` is fine now. The next typo doesn't look like one: `x[:0]` isn't the first column of `x`.",
     {_USER_BIAS: 'user_bias(x[:0])'})
 _SQUARE,_COLUMN = {', keepdim=True': '', '.squeeze(1)': ''},{'.squeeze(1)': ''}
-bias.slip("Without `keepdim`, `(bs,)` and `(bs, 1)` add up to `(bs, bs)`: everybody's dot product with everybody's bias.",
-    _SQUARE)
-bias.slip('The values are right. But a column `(bs, 1)` will be broadcast against the stars some day: return `(bs,)`.',
-    _COLUMN)
+bias.slip("Without `keepdim`, `(bs,)` + `(bs, 1)` is `(bs, bs)`: every dot product with everybody's bias.", _SQUARE)
+bias.slip('The values are right. But a column gets broadcast against the stars: return `(bs,)`.', _COLUMN)
 bias.slip("You look up the user's bias with the number of the movie.", {_USER_BIAS: 'user_bias(x[:,1])'})
 bias.slip("`x[0]` is the first row: one user and one movie. The users are the first *column*.",
     {_USER_BIAS: 'user_bias(x[0])'})
@@ -795,8 +767,8 @@ smoke.observe(lambda answer, make, x, n_numbers: _judges(answer, make, x, n_numb
 smoke.spec(lambda make, x, n_numbers: 'accepted' if make.__doc__ == _SOUND else 'refused')
 
 _COUNT = 'sum(p.numel() for p in model.parameters()) == n_numbers'
-smoke.slip('You test the shape, and a model without any bias has that shape, too: exactly what happened. '
-    'Count the numbers to learn.', {f'\n    assert {_COUNT}': ''})
+smoke.slip('You test the shape, and a model without bias has it, too. Count the numbers to learn.',
+    {f'\n    assert {_COUNT}': ''})
 smoke.slip('You count the numbers, but no batch goes through: what comes out can have any shape.',
     {'    assert model(x).shape == (len(x),)\n': ''})
 smoke.slip('`len` sees the first dimension only: `(bs, 1)` and `(bs, bs)` are just as long.',
@@ -808,8 +780,7 @@ smoke.slip("That the model *has* biases doesn't mean it can learn them: plain te
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-094
 noise = HuntExercise('hunt_noise', title='Louder than the noise?', level=2, minutes=6,
-    blank={...: "return float('inf') if difference else 0."},
-    why='Two numbers always differ.',
+    blank={...: "return float('inf') if difference else 0."}, why='Two numbers always differ.',
     buys='That is a yardstick for every comparison: below two, say nothing.',
     hints=['`np.std(same, ddof=1)` is the noise of one run.',
            'Both runs are noisy, so the noise of their difference is `2**.5` times as large.',
@@ -820,14 +791,11 @@ def hunt_noise(difference:float, same:list)->float:
     "How loud a difference is, in units of what two runs of the same model differ by"
     return abs(difference) / (2**.5 * np.std(same, ddof=1))
 
-@noise.cases
-def _cases(rng):
-    return float(rng.normal(0, .02)),[float(v) for v in rng.normal(.9, .01, rng.integers(3, 6)).round(3)]
+noise.cases(lambda rng: (float(rng.normal(0, .02)), rng.normal(.9, .01, rng.integers(3, 6)).round(3).tolist()))
 
 @noise.spec
 def _slow(difference, same):
-    n = len(same)
-    mean_square = sum((a-b)**2 for a in same for b in same) / (n*(n-1))     # of the difference of two different runs
+    mean_square = sum((a-b)**2 for a in same for b in same) / (len(same)**2 - len(same))     # of two different runs
     return (difference**2 / mean_square)**.5
 
 noise.slip('You compare with the noise of one run. Both runs of a difference are noisy.', {'2**.5 * ': ''})
@@ -841,8 +809,7 @@ noise.slip("That's the error of a *mean* of several runs. We compare two single 
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-105
 decoupled = HuntExercise('hunt_decoupled', title='Decay, or L2?', level=2, minutes=6,
-    blank={'w = w * (1 - lr*wd)': 'grad = grad + wd*w'},
-    why='The same number `wd` means two things.',
+    blank={'w = w * (1 - lr*wd)': 'grad = grad + wd*w'}, why='The same number `wd` means two things.',
     buys='Every weight is held alike, and `wd` means the same everywhere.',
     hints=['The gradient itself stays as it is. What happens to `w` before the step?',
            '`w * (1 - lr*wd)`, and then the step with the bare gradient.'])
@@ -861,9 +828,7 @@ def _cases(rng):
     w,sqr_avg = rng.normal(0, 3, n).round(1),rng.choice([.01, .25, 4, 100.], n)
     return w,grad,sqr_avg,float(rng.choice([.1, .3])),float(rng.choice([.2, .5, .8]))
 
-@decoupled.spec
-def _slow(w, grad, sqr_avg, lr, wd):
-    return np.array([a - lr*wd*a - lr*g/np.sqrt(s) for a,g,s in zip(w, grad, sqr_avg, strict=True)])
+decoupled.spec(lambda w, grad, sqr_avg, lr, wd: np.stack([w, -wd*w, -grad/np.sqrt(sqr_avg)]).T @ [1, lr, lr])
 
 decoupled.slip('Every weight loses the share `wd`, however short the step. Decay goes with `lr`, too.', {'lr*wd': 'wd'})
 decoupled.slip('Every weight shrinks by `lr`, however large `wd` is: a factor is missing.', {'lr*wd': 'lr'},
@@ -910,12 +875,8 @@ def _cases(rng):
 
 @arms.spec
 def _slow(make, fit, wds, seed):
-    res = {}
-    for wd in reversed(wds):      # the order must not matter
-        torch.manual_seed(seed)
-        model = make()
-        res[wd] = fit(model, wd)
-    return res
+    def arm(wd): return torch.manual_seed(seed) and fit(make(), wd)
+    return {wd: arm(wd) for wd in reversed(wds)}      # the order must not matter
 
 arms.slip('You set the seed, but there is one model for all: each arm goes on where the one before it stopped.',
     {...: 'torch.manual_seed(seed)\nmodel = make()\nreturn {wd: fit(model, wd) for wd in wds}'},
@@ -925,14 +886,13 @@ arms.slip('Each arm has a new model, but it starts somewhere else: part of the d
 arms.slip('Seeded once, before the loop, only the first arm starts there.',
     {...: 'torch.manual_seed(seed)\nreturn {wd: fit(make(), wd) for wd in wds}'})
 arms.slip('Each arm starts from the same copy. But `fit` draws random numbers, too: the batches come in another order.',
-    {...: 'torch.manual_seed(seed)\nmodel = make()\nreturn {wd: fit(deepcopy(model), wd) for wd in wds}'})
+    {...: 'import copy\ntorch.manual_seed(seed)\nm = make()\nreturn {wd: fit(copy.deepcopy(m), wd) for wd in wds}'})
 arms.slip('You set the seed after making the model: the batches agree, but the models start from different weights.',
     {'        torch': '        model = make()\n        torch', 'fit(make(), wd)': 'fit(model, wd)'})
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-116
 top = HuntExercise('hunt_top', title='Ten movies for somebody', level=2, minutes=7,
-    blank={...: 'return list(np.argsort(stars)[:k])'},
-    why='A loss is no use to anybody, but a list is.',
+    blank={...: 'return list(np.argsort(stars)[:k])'}, why='A loss is no use to anybody, but a list is.',
     buys='The notebook ends with what it was begun for.',
     hints=['Four things: the direction of the order, `#na#`, what was seen, and ids instead of positions.',
            '`np.argsort(-stars)` gives positions, best first.',
@@ -983,7 +943,7 @@ _TURNED = {
     'hunt_arms': ('The last table shows what decay does', 'decay and five more epochs: the arms differed twice'),
     'hunt_top': ('(nothing to recommend)', 'ten movies for somebody')}
 
-def what_turned()->pd.DataFrame: # A row for each conclusion
-    "The notebook's conclusions, and what became of those that were repaired in this session"
+def what_turned()->pd.DataFrame:
+    "The notebook's conclusions, and what became of those whose fault was repaired in this session"
     rows = [(before, after if passed(name) else 'stands') for name,(before,after) in _TURNED.items()]
     return pd.DataFrame(rows, columns=['it says', 'now']).set_index('it says')
