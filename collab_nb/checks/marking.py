@@ -34,7 +34,9 @@ class Cell:
         "The cell with a box to tick"
         box = f'<label><input type="checkbox" hidden value="{self.number}" autocomplete="off">{self.number}</label>'
         text = html.escape(self.source, quote=False)
-        if self.label == 'text': return f'<section>{box}<p>{text}</p></section>'
+        if self.label == 'text':
+            text = re.sub(r'(?<!\n)\n(?![\n-])', ' ', text)      # lines are wrapped in the file
+            return f'<section>{box}<p>{text}</p></section>'
         return f'<section>{box}<div><small>{self.label}</small><pre>{text}</pre>{self._printed_html()}</div></section>'
 
     def _printed_html(self):
@@ -120,7 +122,8 @@ def judge_marks(
             f'and accused {_counted(len(score.accused), "innocent cell", "innocent cells")}.']
     for n in score.found:
         reason = f' (You wrote: {score.reasons[n]})' if score.reasons.get(n, faults[n]) != faults[n] else ''
-        said.append(f'✔ Cell {n}: {faults[n]}{reason}')
+        both = sorted([n, *(other for other,first in (same or {}).items() if first == n)])
+        said.append(f'✔ Cell{"s"*(len(both) > 1)} {" and ".join(map(str, both))}: {faults[n]}{reason}')
     said += [f'✗ Cell {n} is innocent: {innocent[n]}' for n in score.accused]
     first = 1
     for part,last in regions.items():

@@ -48,7 +48,7 @@ def marks():
         26: 'The section was never written, and nobody ever got a recommendation.'}
 
 _INNOCENT = {
-    1: 'star imports are untidy, but nothing that follows is wrong because of them.',
+    1: 'star imports are untidy, and a seed is set where numbers are drawn. Nothing here is wrong.',
     3: 'an example may choose its range. (Learned factors keep to no range, and have no names.)',
     4: 'three made-up numbers for a movie. (Its title is a bit off.)',
     6: 'three made-up numbers for a user.',
