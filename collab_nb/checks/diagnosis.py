@@ -95,6 +95,14 @@ def _changed_input(ex, runs):
     name = ex.names(len(ex.case(0)))[changed]
     return f'The result is right, but your code changed its input `{name}`. The caller still needs it: work on a copy.'
 
+def _judged(ex, answer):
+    "What the exercise's own judge says; a `ValueError` of the judge is meant for the learner"
+    try: right,said,detail = ex.judgment(answer)
+    except ValueError as e: return Verdict('not yet', ex.name, [f'{str(e)[:1].upper()}{str(e)[1:]}.'])
+    if right: return Verdict('right', ex.name, [ex.buys, *said], detail)
+    message,seen = ex.foreseen([ex.run(answer, s) for s in ex.seeds]) or ('', None)
+    return Verdict('not yet', ex.name, [message, *said, f'You are not the first: {seen}' if seen else ''], detail)
+
 def _printed(run):
     "What the answer printed, at most ten lines of it"
     lines = run.printed.rstrip().splitlines()
@@ -118,6 +126,7 @@ def diagnose(
     "Try an answer: *not attempted*, *not yet* with the reason, or *right*"
     if ex.untouched(answer): return _not_attempted(ex)
     if why := _unusable(ex, answer): return Verdict('not yet', ex.name, [why])
+    if ex.judgment: return _judged(ex, answer)
     runs = [ex.run(answer, s) for s in ex.seeds]
     wrong = [r.error or difference(r.value, ex.wanted(s), ex.tol, ex.parts) for s,r in zip(ex.seeds, runs, strict=True)]
     bad = next((s for s in ex.seeds if wrong[s]), None)

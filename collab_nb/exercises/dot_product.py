@@ -23,11 +23,11 @@ forward = Exercise('dot_ratings', chapter='03_dot_product', title='A model witho
 
 @forward.answer
 def dot_ratings(
-    x:torch.Tensor, # (bs, 2) codes: users in column 0, films in column 1
+    x:torch.Tensor, # (bs, 2) codes: users in column 0, movies in column 1
     user_factors:torch.Tensor, # (n_users, n_factors)
     movie_factors:torch.Tensor, # (n_movies, n_factors)
 )->torch.Tensor: # (bs,)
-    "The rating of each pair: the dot product of its user's and its film's factors"
+    "The rating of each pair: the dot product of its user's and its movie's factors"
     users,movies = user_factors[x[:,0]],movie_factors[x[:,1]]     # (bs, n_factors) each
     return (users * movies).sum(dim=1)
 
@@ -60,15 +60,15 @@ def _sum_over_pairs(x, user_factors, movie_factors): return (user_factors[x[:,0]
 def _rows(x, user_factors, movie_factors): return (user_factors[x[0]] * movie_factors[x[1]]).sum(dim=1)
 
 @forward.wrong(
-    'Both rows were looked up in the table of the users. A film with code 3 is not user 3: it has a table of its own.')
+    'Both rows were looked up in the table of the users. A movie with code 3 is not user 3: it has a table of its own.')
 def _one_table(x, user_factors, movie_factors): return (user_factors[x[:,0]] * user_factors[x[:,1]]).sum(dim=1)
 
 @forward.wrong(
-    'The columns changed places: you looked users up by the codes of films. Column 0 of `x` holds the users.')
+    'The columns changed places: you looked users up by the codes of movies. Column 0 of `x` holds the users.')
 def _columns_swapped(x, user_factors, movie_factors): return (user_factors[x[:,1]] * movie_factors[x[:,0]]).sum(dim=1)
 
 @forward.wrong(
-    'A matrix product pairs every user of the batch with every film of it, (bs, bs); '
+    'A matrix product pairs every user of the batch with every movie of it, (bs, bs); '
     'asked for are the pairs that `x` names, its diagonal. Multiply number by number, and sum.',
     seen='https://forums.fast.ai/t/lesson-5-dotproduct/9772')
 def _matrix_product(x, user_factors, movie_factors): return user_factors[x[:,0]] @ movie_factors[x[:,1]].T
@@ -164,22 +164,22 @@ step = Exercise('sgd_step', chapter='03_dot_product', title='One step by hand', 
     why='This step, repeated for one rating after another, '
         'is the recommender that Simon Funk published during the Netflix contest.',
     buys='You could now train the model without `backward`; '
-         'and you know that a user moves along the film, and the film along the user.',
+         'and you know that a user moves along the movie, and the movie along the user.',
     hints=[('What happens to the prediction when one number of the user grows a little? '
-            'It changes by the number of the film that it is multiplied with.'),
+            'It changes by the number of the movie that it is multiplied with.'),
            ('By the chain rule: the gradient of `error**2` is `2*error` times the gradient of the error, '
-            'which for the user is `movie`, and for the film is `user`.'),
+            'which for the user is `movie`, and for the movie is `user`.'),
            ('A step is the old vector minus `lr` times its gradient. '
             'Compute both gradients from the old vectors before either of them moves.')],
-    parts=['The new user', 'The new film'])
+    parts=['The new user', 'The new movie'])
 
 @step.answer
 def sgd_step(
     user:torch.Tensor, # (n_factors,)
     movie:torch.Tensor, # (n_factors,)
-    rating:float, # What the user gave the film
+    rating:float, # What the user gave the movie
     lr:float, # Learning rate
-)->tuple: # The new user (n_factors,) and the new film (n_factors,)
+)->tuple: # The new user (n_factors,) and the new movie (n_factors,)
     "One step of gradient descent on the squared error of one rating"
     error = user @ movie - rating
     return user - lr * 2*error*movie,movie - lr * 2*error*user
@@ -215,7 +215,7 @@ def _no_two(user, movie, rating, lr):
     return user - lr*error*movie,movie - lr*error*user
 
 @step.wrong(
-    'The user is right. The film moved along the **new** user; '
+    'The user is right. The movie moved along the **new** user; '
     'its gradient belongs to the point where both stood, so both are computed before either moves.',
     seen='https://github.com/albertauyeung/matrix-factorization-in-python/pull/3')
 def _one_after_the_other(user, movie, rating, lr):
@@ -225,13 +225,13 @@ def _one_after_the_other(user, movie, rating, lr):
 
 @step.wrong(
     'Each vector moved along itself. When a number of the user changes, '
-    'the prediction changes by the number of the **film** beside it.')
+    'the prediction changes by the number of the **movie** beside it.')
 def _along_itself(user, movie, rating, lr):
     error = user @ movie - rating
     return user - lr*2*error*user,movie - lr*2*error*movie
 
-@step.wrong('The user moved as it should, the film stayed. Both are weights, and both learn from each rating.')
-def _film_stayed(user, movie, rating, lr): return user - lr*2*(user @ movie - rating)*movie,movie
+@step.wrong('The user moved as it should, the movie stayed. Both are weights, and both learn from each rating.')
+def _movie_stayed(user, movie, rating, lr): return user - lr*2*(user @ movie - rating)*movie,movie
 
 @step.wrong('These are the gradients. What is wanted is where the vectors stand after the step.')
 def _gradients(user, movie, rating, lr): return 2*(user @ movie - rating)*movie,2*(user @ movie - rating)*user
@@ -246,7 +246,7 @@ def _no_lr(user, movie, rating, lr):
 def _no_tensors(user, movie, rating, lr): return tuple(v.tolist() for v in sgd_step(user, movie, rating, lr))
 
 # %% ../../nbs/masters/03_dot_product.ipynb #x03-022
-heart = Exercise('overfit', chapter='03_dot_product', title='One batch by heart', level=2, minutes=12,
+heart = Exercise('overfit', chapter='03_dot_product', title='One batch, memorized', level=2, minutes=12,
     why='Most faults of a model or a loop show themselves on one batch within a second; '
         'a long training only hides them.',
     buys='You have a test that takes a second, and that a model with a fault fails: run it before each long training.',

@@ -56,7 +56,8 @@ def learner_notebook(
     cells,names = [],[]
     for c in deepcopy(master.cells):
         dirs,_ = directives(c) if c.cell_type == 'code' else ({}, '')
-        c.metadata = {}
+        is_folded = c.metadata.get('jupyter', {}).get('source_hidden') and not _exporting & set(dirs)
+        c.metadata = {'jupyter': {'source_hidden': True}} if is_folded else {}
         if 'default_exp' in dirs: continue
         if c.cell_type == 'code':
             c.outputs,c.execution_count = [],None
