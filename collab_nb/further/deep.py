@@ -44,10 +44,10 @@ class CollabNet(Module):
         self.y_range = y_range if n_out == 1 else None
 
     def forward(self, x):
-        rows = torch.cat([self.user_factors(x[:,0]), self.movie_factors(x[:,1])], dim=1)     # (bs, user_dim + movie_dim)
-        out = self.layers(self.emb_drop(rows))                                               # (bs, n_out)
+        rows = torch.cat([self.user_factors(x[:,0]), self.movie_factors(x[:,1])], dim=1)
+        out = self.layers(self.emb_drop(rows))       # (bs, n_out), from (bs, user_dim + movie_dim)
         if out.shape[1] > 1: return out
-        out = out.squeeze(1)                                                                 # (bs,), as the ratings are
+        out = out.squeeze(1)                         # (bs,), as the ratings are
         return out if self.y_range is None else sigmoid_range(out, *self.y_range)
 
 # %% ../../nbs/further/11_deep.ipynb #11-063
@@ -64,7 +64,8 @@ class StarCrossEntropy:
         ratings,stars = ratings.flatten().float(),self.stars.to(logits.device)
         classes = torch.searchsorted(stars, ratings).clamp(max=len(stars)-1)      # (n,): which star
         wrong = stars[classes] != ratings
-        if wrong.any(): raise ValueError(f'ratings must be among {stars.tolist()}, got a rating of {ratings[wrong][0]:g}')
+        if wrong.any():
+            raise ValueError(f'ratings must be among {stars.tolist()}, got a rating of {ratings[wrong][0]:g}')
         return F.cross_entropy(logits, classes, reduction=self.reduction)
 
     def activation(self,
@@ -154,7 +155,8 @@ def fit_torch(
     def loss_of(x, y):
         preds = model(x)
         if loss_func is F.mse_loss and preds.shape != y.shape:
-            raise ValueError(f'predictions must have the shape of the ratings, {tuple(y.shape)}, got {tuple(preds.shape)}')
+            raise ValueError('predictions must have the shape of the ratings, '
+                             f'{tuple(y.shape)}, got {tuple(preds.shape)}')
         return loss_func(preds, y)
     for epoch in range(epochs):
         model.train()
@@ -178,5 +180,5 @@ def valley(
     table with a row for each distribution"""
     if probs.ndim != 2:
         raise ValueError(f'probs must have the shape (n, K), a row for each distribution, got {tuple(probs.shape)}')
-    left,right = probs.cummax(1).values,probs.flip(1).cummax(1).values.flip(1)     # the highest up to here, and from here
+    left,right = probs.cummax(1).values,probs.flip(1).cummax(1).values.flip(1)     # highest up to here, and from here
     return (torch.minimum(left, right) - probs).amax(1)
