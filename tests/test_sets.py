@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from collab_nb.bias import DotProductBias
 from collab_nb.data import random_split,rating_dls,synth_ratings
-from collab_nb.further.sets import (PRIOR,Membership,RatedWhat,SetRecommender,bag_sums,film_tags,fit_predict,
+from collab_nb.further.sets import (PRIOR,Membership,RatedWhat,SetRecommender,bag_sums,movie_tags,fit_predict,
                                     map_learner,paired_gain,rated_by,read_trials,tag_membership,user_days,user_tags)
 from collab_nb.loader import Learner
 from collab_nb.serving import Recommender,RecommenderError,StarRecommender
@@ -111,7 +111,7 @@ def test_tags_of_movielens():
     assert user_tags(users) == {1: ['under 18', 'M', 'writer'], 2: ['56 and older', 'F', 'other']}
     movies = pd.DataFrame({'movie': [1, 2], 'year': pd.array([1994, None], dtype='Int64'),
                            'genres': ['Drama|War', 'unknown']})
-    assert film_tags(movies) == {1: ['Drama', 'War', 'from 1994'], 2: ['unknown']}
+    assert movie_tags(movies) == {1: ['Drama', 'War', 'from 1994'], 2: ['unknown']}
 
 def test_days():
     def days(*times): return user_days(pd.DataFrame({'user': 7, 'timestamp': times})).tolist()

@@ -47,11 +47,11 @@ def factors(train, test, seed, n_factors=50, bs=1024, lr=2e-2, wd=0.5, epochs=5)
 def known(train, test):
     """The frames, and as arguments what they show besides ratings: tags when there are side features,
     a session when there is a time"""
-    from collab_nb.further.sets import film_tags,user_days,user_tags
+    from collab_nb.further.sets import movie_tags,user_days,user_tags
     both,more = pd.concat([train, test]),{}
     if 'age' in both:
         more['user_tags'] = user_tags(both.drop_duplicates('user'))
-        more['item_tags'] = film_tags(both.drop_duplicates('movie'))
+        more['item_tags'] = movie_tags(both.drop_duplicates('movie'))
     if 'timestamp' in both:
         train,test = (f.assign(day=user_days(f)) for f in (train, test))
         more['session'] = 'day'
