@@ -92,10 +92,10 @@ def sampled(*args, **settings):
 def blended(train, test, seed, **settings):
     """The sampled model with what its residuals add and five fits by gradient, weights found on a tenth of `train`;
     the sampler's probabilities, tilted to the blend's means"""
-    from collab_nb.further.sampler import blend,film_residuals,tilt
+    from collab_nb.further.sampler import blend,movie_residuals,tilt
     said = []
     def by_sampling(a, b):
         said.append(posterior(a, b, seed, fitted=True, **settings))
-        return said[-1].mean + film_residuals(a, a.rating-said[-1].fitted, b)
+        return said[-1].mean + movie_residuals(a, a.rating-said[-1].fitted, b)
     preds,_,_ = blend(train, test, [by_sampling, lambda a,b: five_seeds(a, b, 5*seed)])
     return preds,tilt(said[-1].probs, preds)
