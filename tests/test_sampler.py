@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from collab_nb.data import synth_ratings
-from collab_nb.further.sampler import (Pairs,Posterior,Sampler,Stars,Table,blend,blend_weights,draw_rows,movie_residuals,
-                                       gibbs,interval_coverage,marks,noise_levels,normal_wishart,set_kernel,star_places,
-                                       tilt,wishart)
+from collab_nb.further.sampler import (Pairs,Posterior,Sampler,Stars,Table,blend,blend_weights,draw_rows,gibbs,
+                                       interval_coverage,marks,movie_residuals,noise_levels,normal_wishart,r_hat,
+                                       read_record,set_kernel,star_places,tilt,wishart)
 
 @pytest.fixture(scope='module')
 def tables():
@@ -151,9 +151,11 @@ def test_half_stars_and_names(tables):
     assert np.allclose(p.stars, [.5, 1, 1.5, 2, 2.5]) and .5 <= p.mean.min() and p.mean.max() <= 2.5
 
 @pytest.mark.parametrize('kwargs, why', [
-    (dict(n_samples=0), 'n_samples must be .* got 0'), (dict(n_factors=1.5), 'n_factors must be .* got 1.5'), (dict(noise='item'), 'noise must be'),
-    (dict(user='who'), "no column 'who'"), (dict(session='day'), "no column 'day'"), (dict(alpha=-1.), 'alpha must be'),
-    (dict(burn_in=-1), 'burn_in must be .* got -1'), (dict(burn_in=1.5), 'burn_in must be .* got 1.5'), (dict(burn_in=True), 'burn_in must be .* got True'),
+    (dict(n_samples=0), 'n_samples must be .* got 0'), (dict(n_factors=1.5), 'n_factors must be .* got 1.5'),
+    (dict(noise='item'), 'noise must be'), (dict(user='who'), "no column 'who'"),
+    (dict(session='day'), "no column 'day'"), (dict(alpha=-1.), 'alpha must be'),
+    (dict(burn_in=-1), 'burn_in must be .* got -1'), (dict(burn_in=1.5), 'burn_in must be .* got 1.5'),
+    (dict(burn_in=True), 'burn_in must be .* got True'),
     (dict(item_tags={-1: ['x']}), 'tags must be .*, got none for these ids'),
     (dict(item_tags={10**9: ['x']}), 'tags must be .*, got none for these ids')])
 def test_gibbs_refuses(tables, kwargs, why):
@@ -254,3 +256,15 @@ def test_chain_of_one_side():
 def test_sampler_refuses():
     one = torch.tensor([0])
     with pytest.raises(ValueError, match='noise must be'): Sampler(one, one, one, 1, 1, torch.arange(2.), noise='film')
+
+def test_r_hat():
+    x = np.random.default_rng(0).normal(size=(2, 1000))
+    assert r_hat(x) == pytest.approx(1, abs=.01) and r_hat(x + [[0], [5]]) > 2
+    assert r_hat([np.arange(100.)]*2) > 1.5     # they agree, but drift
+    with pytest.raises(ValueError, match='the shape'): r_hat([1., 2, 3, 4])
+
+def test_record(tmp_path):
+    assert {'SVD++ flipped', 'sampled', 'blend'} <= {r['name'] for r in read_record()['rows']}
+    (tmp_path/'r.json').write_text('{}')
+    for name in ('r.json', 'none.json'):
+        with pytest.raises(ValueError, match='is not a record'): read_record(tmp_path/name)

@@ -233,7 +233,7 @@ def test_paired_gain():
     assert se == pytest.approx(np.std(boot), rel=.2)
     assert paired_gain(y, a, a, users) == (0, 0)
     assert paired_gain(y, a, y, users)[0] == pytest.approx(rmse(a))
-    with pytest.raises(ValueError, match='one each for each row'): paired_gain(y, a, b[:-1], users)
+    with pytest.raises(ValueError, match='one value for each row'): paired_gain(y, a, b[:-1], users)
     with pytest.raises(ValueError, match='two users'): paired_gain(y, a, b, np.zeros(2000))
 
 def test_trials(tmp_path):

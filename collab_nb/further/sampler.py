@@ -10,7 +10,6 @@ __all__ = ['draw_rows', 'Pairs', 'wishart', 'normal_wishart', 'set_kernel', 'mar
 # %% ../../nbs/further/13_sampler.ipynb #13-004
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
