@@ -241,7 +241,7 @@ def test_trials(tmp_path):
         tries = read_trials(fold=fold)
         assert all(len(t) == 24 for t in tries.values()) and {'+ who rated it', '+ tags', '+ day'} <= set(tries)
         for t in sum(tries.values(), []): assert math.isfinite(t['rmse']) and set(t['prior']) <= set(PRIOR)
-    for text,why in (('{', 'not a list'), ('[]', 'no tries'), ('[1]', 'not a list')):
+    for text,why in (('{', 'not a list'), ('[]', 'no trials'), ('[1]', 'not a list')):
         (tmp_path/'t.json').write_text(text)
         with pytest.raises(ValueError, match=why): read_trials(tmp_path/'t.json')
 

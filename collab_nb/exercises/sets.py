@@ -183,7 +183,7 @@ def gain_by_user(
 @gain.cases
 def _two_models(rng):
     k = int(rng.integers(3, 5))
-    users = np.repeat(rng.permutation(50)[:k]+1, [1, *rng.integers(2, 4, k-1)])     # users with different numbers of rows
+    users = np.repeat(rng.permutation(50)[:k]+1, [1, *rng.integers(2, 4, k-1)])     # users with more rows or fewer
     y = rng.integers(1, 6, len(users)).astype(float)
     return y,y + rng.normal(0, 1, len(y)).round(1) + .5,y + rng.normal(0, .5, len(y)).round(1),users
 
