@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from collab_nb.data import synth_ratings
-from collab_nb.further.sampler import (Pairs,Posterior,Sampler,Stars,Table,blend,blend_weights,draw_rows,film_residuals,
-                                       gibbs,interval_coverage,marks,noise_levels,normal_wishart,set_kernel,star_places,
-                                       tilt,wishart)
+from collab_nb.further.sampler import (Pairs,Posterior,Sampler,Stars,Table,blend,blend_weights,draw_rows,gibbs,
+                                       interval_coverage,marks,movie_residuals,noise_levels,normal_wishart,r_hat,
+                                       read_record,set_kernel,star_places,tilt,wishart)
 
 @pytest.fixture(scope='module')
 def tables():
@@ -35,7 +35,7 @@ def test_rows_have_the_mean_and_covariance_asked_for(alpha):
 def test_rows_refuse():
     P,b = torch.eye(2)[None],torch.zeros(1, 2)
     for alpha in (-1, 1, float('nan')):
-        with pytest.raises(ValueError, match='alpha is'): draw_rows(P, b, gen(), b, alpha)
+        with pytest.raises(ValueError, match='alpha must be'): draw_rows(P, b, gen(), b, alpha)
     with pytest.raises(ValueError, match='old rows'): draw_rows(P, b, gen(), alpha=-.5)
 
 def test_sums_by_hand():
@@ -151,9 +151,11 @@ def test_half_stars_and_names(tables):
     assert np.allclose(p.stars, [.5, 1, 1.5, 2, 2.5]) and .5 <= p.mean.min() and p.mean.max() <= 2.5
 
 @pytest.mark.parametrize('kwargs, why', [
-    (dict(n_samples=0), 'n_samples is 0'), (dict(n_factors=1.5), 'n_factors is 1.5'), (dict(noise='item'), 'noise is'),
-    (dict(user='who'), "no column 'who'"), (dict(session='day'), "no column 'day'"), (dict(alpha=-1.), 'alpha is'),
-    (dict(burn_in=-1), 'burn_in is -1'), (dict(burn_in=1.5), 'burn_in is 1.5'), (dict(burn_in=True), 'burn_in is True'),
+    (dict(n_samples=0), 'n_samples must be .* got 0'), (dict(n_factors=1.5), 'n_factors must be .* got 1.5'),
+    (dict(noise='item'), 'noise must be'), (dict(user='who'), "no column 'who'"),
+    (dict(session='day'), "no column 'day'"), (dict(alpha=-1.), 'alpha must be'),
+    (dict(burn_in=-1), 'burn_in must be .* got -1'), (dict(burn_in=1.5), 'burn_in must be .* got 1.5'),
+    (dict(burn_in=True), 'burn_in must be .* got True'),
     (dict(item_tags={-1: ['x']}), 'tags must be .*, got none for these ids'),
     (dict(item_tags={10**9: ['x']}), 'tags must be .*, got none for these ids')])
 def test_gibbs_refuses(tables, kwargs, why):
@@ -188,7 +190,7 @@ def test_places_know_stars_by_value():
     for bad in (3.65, np.nan, np.inf):
         with pytest.raises(ValueError, match='none of the stars'): star_places(probs, np.array([bad, 3.7, 3.8]), tenths)
 
-def test_drawn_films_are_wider_where_nobody_rated(tables):
+def test_drawn_movies_are_wider_where_nobody_rated(tables):
     train,test,_ = tables
     kept,new = train[train.movie % 3 > 0],test.movie % 3 == 0
     a,b = (gibbs(kept, test, n_samples=60, burn_in=30, n_factors=3, sets=False, alpha=-.8, drawn=drawn)
@@ -217,9 +219,9 @@ def test_residuals_by_hand():
     e = np.array([1., 0, 0, 0, 2])
     K = np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1.]])     # movies 1 and 2 have the same raters
     solved = np.linalg.solve(K[:2,:2]+2*np.eye(2), e[:2])
-    got = film_residuals(train, e, pd.DataFrame({'user': [1, 1, 9, 3], 'movie': [3, 2, 1, 3]}))
+    got = movie_residuals(train, e, pd.DataFrame({'user': [1, 1, 9, 3], 'movie': [3, 2, 1, 3]}))
     assert np.allclose(got, [K[2,:2]@solved, K[1,:2]@solved, 0., 2/3])
-    with pytest.raises(ValueError, match='one for each'): film_residuals(train, e[1:], train)
+    with pytest.raises(ValueError, match='one for each'): movie_residuals(train, e[1:], train)
 
 def test_blend(tables):
     train,test,_ = tables
@@ -232,7 +234,7 @@ def test_blend(tables):
     assert seen == [(2700, 300, False), (3000, 1000, False)] and P.shape == (1000, 2)
     assert abs(w[1]) < .3 < w[0] and 1 <= p.min() and p.max() <= 5
     assert np.allclose(blend_weights(P, test.rating, lam=1e12)[0], .5)
-    with pytest.raises(ValueError, match='n is the number'): blend(train, test, [good], n=3000)
+    with pytest.raises(ValueError, match='n must be 1 to'): blend(train, test, [good], n=3000)
     with pytest.raises(ValueError, match='a row for each rating'): blend_weights(P[:5], test.rating)
 
 def test_tilt():
@@ -253,4 +255,16 @@ def test_chain_of_one_side():
 
 def test_sampler_refuses():
     one = torch.tensor([0])
-    with pytest.raises(ValueError, match='noise is'): Sampler(one, one, one, 1, 1, torch.arange(2.), noise='film')
+    with pytest.raises(ValueError, match='noise must be'): Sampler(one, one, one, 1, 1, torch.arange(2.), noise='film')
+
+def test_r_hat():
+    x = np.random.default_rng(0).normal(size=(2, 1000))
+    assert r_hat(x) == pytest.approx(1, abs=.01) and r_hat(x + [[0], [5]]) > 2
+    assert r_hat([np.arange(100.)]*2) > 1.5     # they agree, but drift
+    with pytest.raises(ValueError, match='the shape'): r_hat([1., 2, 3, 4])
+
+def test_record(tmp_path):
+    assert {'SVD++ flipped', 'sampled', 'blend'} <= {r['name'] for r in read_record()['rows']}
+    (tmp_path/'r.json').write_text('{}')
+    for name in ('r.json', 'none.json'):
+        with pytest.raises(ValueError, match='is not a record'): read_record(tmp_path/name)

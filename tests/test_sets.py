@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from collab_nb.bias import DotProductBias
 from collab_nb.data import random_split,rating_dls,synth_ratings
-from collab_nb.further.sets import (PRIOR,Membership,RatedWhat,SetRecommender,bag_sums,film_tags,fit_predict,
+from collab_nb.further.sets import (PRIOR,Membership,RatedWhat,SetRecommender,bag_sums,movie_tags,fit_predict,
                                     map_learner,paired_gain,rated_by,read_trials,tag_membership,user_days,user_tags)
 from collab_nb.loader import Learner
 from collab_nb.serving import Recommender,RecommenderError,StarRecommender
@@ -111,7 +111,7 @@ def test_tags_of_movielens():
     assert user_tags(users) == {1: ['under 18', 'M', 'writer'], 2: ['56 and older', 'F', 'other']}
     movies = pd.DataFrame({'movie': [1, 2], 'year': pd.array([1994, None], dtype='Int64'),
                            'genres': ['Drama|War', 'unknown']})
-    assert film_tags(movies) == {1: ['Drama', 'War', 'from 1994'], 2: ['unknown']}
+    assert movie_tags(movies) == {1: ['Drama', 'War', 'from 1994'], 2: ['unknown']}
 
 def test_days():
     def days(*times): return user_days(pd.DataFrame({'user': 7, 'timestamp': times})).tolist()
@@ -233,7 +233,7 @@ def test_paired_gain():
     assert se == pytest.approx(np.std(boot), rel=.2)
     assert paired_gain(y, a, a, users) == (0, 0)
     assert paired_gain(y, a, y, users)[0] == pytest.approx(rmse(a))
-    with pytest.raises(ValueError, match='one each for each row'): paired_gain(y, a, b[:-1], users)
+    with pytest.raises(ValueError, match='one value for each row'): paired_gain(y, a, b[:-1], users)
     with pytest.raises(ValueError, match='two users'): paired_gain(y, a, b, np.zeros(2000))
 
 def test_trials(tmp_path):
@@ -241,7 +241,7 @@ def test_trials(tmp_path):
         tries = read_trials(fold=fold)
         assert all(len(t) == 24 for t in tries.values()) and {'+ who rated it', '+ tags', '+ day'} <= set(tries)
         for t in sum(tries.values(), []): assert math.isfinite(t['rmse']) and set(t['prior']) <= set(PRIOR)
-    for text,why in (('{', 'not a list'), ('[]', 'no tries'), ('[1]', 'not a list')):
+    for text,why in (('{', 'not a list'), ('[]', 'no trials'), ('[1]', 'not a list')):
         (tmp_path/'t.json').write_text(text)
         with pytest.raises(ValueError, match=why): read_trials(tmp_path/'t.json')
 

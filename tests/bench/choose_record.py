@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from collab_nb.data import fold_split,get_ml100k,read_movies,read_ratings,read_users
-from collab_nb.further.sets import PRIOR,film_tags,fit_predict,user_days,user_tags
+from collab_nb.further.sets import PRIOR,movie_tags,fit_predict,user_days,user_tags
 from collab_nb.splits import inner_split
 
 FILE = Path(__file__).parents[2]/'collab_nb'/'record_trials.json'
@@ -63,7 +63,7 @@ def main(folds):
     torch.set_num_threads(1)
     path = get_ml100k()
     ratings = read_ratings(path)
-    tags = user_tags(read_users(path)),film_tags(read_movies(path))
+    tags = user_tags(read_users(path)),movie_tags(read_movies(path))
     ratings['day'] = user_days(ratings)
     done = [r for r in json.loads(FILE.read_text()) if current(r)] if FILE.exists() else []
     have = {(r['fold'], r['row'], r['try']) for r in done}

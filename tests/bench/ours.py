@@ -62,11 +62,11 @@ def ease(train, test, seed, **settings): return scored(ranking.ease(train, **set
 def known(train, test):
     """The frames, and as arguments what they show besides ratings: tags when there are side features,
     a session when there is a time"""
-    from collab_nb.further.sets import film_tags,user_days,user_tags
+    from collab_nb.further.sets import movie_tags,user_days,user_tags
     both,more = pd.concat([train, test]),{}
     if 'age' in both:
         more['user_tags'] = user_tags(both.drop_duplicates('user'))
-        more['item_tags'] = film_tags(both.drop_duplicates('movie'))
+        more['item_tags'] = movie_tags(both.drop_duplicates('movie'))
     if 'timestamp' in both:
         train,test = (f.assign(day=user_days(f)) for f in (train, test))
         more['session'] = 'day'
@@ -107,10 +107,10 @@ def sampled(*args, **settings):
 def blended(train, test, seed, **settings):
     """The sampled model with what its residuals add and five fits by gradient, weights found on a tenth of `train`;
     the sampler's probabilities, tilted to the blend's means"""
-    from collab_nb.further.sampler import blend,film_residuals,tilt
+    from collab_nb.further.sampler import blend,movie_residuals,tilt
     said = []
     def by_sampling(a, b):
         said.append(posterior(a, b, seed, fitted=True, **settings))
-        return said[-1].mean + film_residuals(a, a.rating-said[-1].fitted, b)
+        return said[-1].mean + movie_residuals(a, a.rating-said[-1].fitted, b)
     preds,_,_ = blend(train, test, [by_sampling, lambda a,b: five_seeds(a, b, 5*seed)])
     return preds,tilt(said[-1].probs, preds)
