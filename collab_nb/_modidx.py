@@ -1628,8 +1628,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'collab_nb/further/sampler.py'),
                                            'collab_nb.further.sampler.r_hat': ( 'further/sampler.html#r_hat',
                                                                                 'collab_nb/further/sampler.py'),
-                                           'collab_nb.further.sampler.read_record': ( 'further/sampler.html#read_record',
-                                                                                      'collab_nb/further/sampler.py'),
                                            'collab_nb.further.sampler.sampled': ( 'further/sampler.html#sampled',
                                                                                   'collab_nb/further/sampler.py'),
                                            'collab_nb.further.sampler.set_kernel': ( 'further/sampler.html#set_kernel',

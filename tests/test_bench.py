@@ -499,3 +499,8 @@ def test_a_record_that_is_kept_and_grows(tmp_path):
     assert new['rows'][1] == old['rows'][1]
     assert new['pairs'][0]['folds'] is None       # predictions of the other folds are gone, and one has changed
     assert all(report.is_done(run) for run in report.all_runs(tmp_path, new, made).values())
+
+def test_what_is_not_a_record(tmp_path):
+    (tmp_path/'r.json').write_text('{}')
+    for name in ('r.json', 'none.json'):
+        with pytest.raises(ValueError, match='is not a record'): read_record(tmp_path/name)

@@ -7,7 +7,7 @@ import torch
 from collab_nb.data import synth_ratings
 from collab_nb.further.sampler import (Pairs,Posterior,Sampler,Stars,Table,blend,blend_weights,draw_rows,gibbs,
                                        interval_coverage,marks,movie_residuals,noise_levels,normal_wishart,r_hat,
-                                       read_record,set_kernel,star_places,tilt,wishart)
+                                       set_kernel,star_places,tilt,wishart)
 
 @pytest.fixture(scope='module')
 def tables():
@@ -262,9 +262,3 @@ def test_r_hat():
     assert r_hat(x) == pytest.approx(1, abs=.01) and r_hat(x + [[0], [5]]) > 2
     assert r_hat([np.arange(100.)]*2) > 1.5     # they agree, but drift
     with pytest.raises(ValueError, match='the shape'): r_hat([1., 2, 3, 4])
-
-def test_record(tmp_path):
-    assert {'SVD++ flipped', 'sampled', 'blend'} <= {r['name'] for r in read_record()['rows']}
-    (tmp_path/'r.json').write_text('{}')
-    for name in ('r.json', 'none.json'):
-        with pytest.raises(ValueError, match='is not a record'): read_record(tmp_path/name)

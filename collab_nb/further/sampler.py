@@ -5,12 +5,9 @@
 # %% auto #0
 __all__ = ['draw_rows', 'Pairs', 'wishart', 'normal_wishart', 'set_kernel', 'marks', 'Table', 'noise_levels', 'Stars', 'Sampler',
            'Posterior', 'gibbs', 'star_places', 'interval_coverage', 'movie_residuals', 'sampled', 'blend_weights',
-           'blend', 'tilt', 'read_record', 'r_hat']
+           'blend', 'tilt', 'r_hat']
 
 # %% ../../nbs/further/13_sampler.ipynb #13-004
-import json
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import torch
@@ -18,7 +15,6 @@ from torch.nn.functional import embedding
 from torch.special import ndtr,ndtri
 
 # %% ../../nbs/further/13_sampler.ipynb #13-005
-import collab_nb
 from ..columns import as_ratings,column,sorted_ids
 from .sets import tag_pairs
 
@@ -618,19 +614,6 @@ def tilt(
         low = q@stars < want
         lo,hi = np.where(low, theta, lo),np.where(low, hi, theta)
     return q
-
-# %% ../../nbs/further/13_sampler.ipynb #13-record
-def read_record(
-    path:str|Path|None=None, # The file; default: the one that the package carries
-)->dict: # `rows`: a dict for each model; `pairs`: paired gains; `published`; and date, machine, versions
-    """What `make bench` measured (tests/bench): each model on the five folds of MovieLens-100k, with its settings,
-    times and trials. Raises a `ValueError` if the file isn't such a record"""
-    path = Path(path or Path(collab_nb.__file__).with_name('record.json'))
-    try:
-        res = json.loads(path.read_text(encoding='utf-8'))
-        if not {'rows', 'pairs', 'published'} <= set(res): raise KeyError('rows, pairs, published')
-    except (OSError, ValueError, TypeError, KeyError) as e: raise ValueError(f'{path} is not a record: {e!r}') from None
-    return res
 
 # %% ../../nbs/further/13_sampler.ipynb #13-rhat
 def r_hat(
