@@ -19,8 +19,8 @@ RANDOM = [f'random{seed}' for seed in range(5)]     # splits besides the folds, 
 def read_record(
     path:str|Path|None=None, # The file; default: the one that comes with the package
 )->dict: # `rows` (a dict for each model), `pairs` (gains), `published`, and how, when and where it was measured
-    """What `make bench` measured (tests/bench): each model on the five folds of MovieLens-100k, with its settings, times
-    and trials. Raises a `ValueError` if the file isn't such a record"""
+    """What `make bench` measured (tests/bench): each model on the five folds of MovieLens-100k, with its settings,
+    times and trials. Raises a `ValueError` if the file isn't such a record"""
     import collab_nb
     file = Path(path or FILE or Path(collab_nb.__file__).with_name('record.json'))
     try:
