@@ -37,7 +37,7 @@ def factor_map(
     learn, # A `Learner` with a trained model that has factors
     n:int=50, # How many items: those with the most training ratings (all, if there are fewer)
     user=None, # Id of a user whose direction you want
-)->pd.DataFrame: # `item`, `title`, `x`, `y`, best-known first; in `.attrs` the `share` of the spread on each axis, `user`
+)->pd.DataFrame: # `item`, `title`, `x`, `y`, best-known first; in `.attrs`, `share` of the spread by axis, and `user`
     """The items' factors in the plane of their largest spread (principal components: Pearson, 1901), centered, with the
     best-known item at the upper right. `attrs['user']` is the user's vector minus the average user's, in that plane.
     Raises a `ValueError` for an unknown user, fewer than three items, and fewer than two factors"""
