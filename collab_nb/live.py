@@ -496,9 +496,10 @@ def _around(x, y, r): return x-r, y-r, x+r, y+r
 def _labels(names, spots, size, taken):
     "The first free place for each name: right of its dot, left, above, below; the same as in movie_map.js"
     placed = []
-    for name,(x,y) in zip(names, spots, strict=True):
+    for i,(name,(x,y)) in enumerate(zip(names, spots, strict=True)):
         long = _CHAR*len(name)
-        for tx,ty,anchor,back in ((x+8, y+4, 'start', 0), (x-8, y+4, 'end', long),
+        gap = 8 if i else 12     # the first dot has a ring
+        for tx,ty,anchor,back in ((x+gap, y+4, 'start', 0), (x-gap, y+4, 'end', long),
                                   (x, y-9, 'middle', long/2), (x, y+18, 'middle', long/2)):
             box = tx-back, ty-_LINE+3, tx-back+long, ty+3
             inside = box[0] >= 0 and box[1] >= 0 and box[2] <= size[0] and box[3] <= size[1]
@@ -523,7 +524,7 @@ def _map(titles, xy, tip):
         parts.append(f'''<g class="cnb-arrow cnb-user"><line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>
 <path d="M4 0L-11 -7L-11 7Z" transform="translate({x2:.1f} {y2:.1f}) rotate({turn:.1f})"/>
 <text x="{word[0]:.1f}" y="{word[1]+4:.1f}" text-anchor="middle">you</text></g>''')
-        taken.append(_around(*word, 14))
+        taken += [_around(*word, 14), *(_around(*place(*(k/12*np.array(tip))), 4) for k in range(13))]
     parts.append(f'<circle class="cnb-ring" r="9" cx="{spots[0][0]:.1f}" cy="{spots[0][1]:.1f}"/>')
     for i,(name,x,y,anchor) in enumerate(_labels(titles, spots, (_WIDE, high), taken)):
         kind = ' cnb-chosen' if i == 0 and name == titles[0] else ''
@@ -533,8 +534,8 @@ def _map(titles, xy, tip):
             f'aria-label="A map of {len(titles)} movies">{"".join(parts)}</svg>')
 
 def _ends(titles, values, heads):
-    "Who is farthest in each direction: a row for each end of each column of `values`"
-    rows = [_tr('<td></td>', *(_th(h, scope='col') for h in ('movie', *heads)))]
+    "Who is farthest in each direction: a row for each end of each column of `values`; `heads` may be more"
+    rows = [_tr('<td></td>', *(_th(h, scope='col') for h in ('movie', *heads[:values.shape[1]])))]
     names = ('farthest right', 'farthest left', 'highest', 'lowest', 'farthest along', 'farthest against')
     for row,name in enumerate(names[:2*values.shape[1]]):
         i = int((values[:,row//2]*(-1 if row % 2 else 1)).argmax())
@@ -573,7 +574,7 @@ def movie_map(
     body = f'''{_slot('controls')}{_map(titles, xy, tip)}
 <p><span class="cnb-result" data-part="title">{html.escape(titles[0])}</span><br>
 <span data-part="facts">{html.escape(facts)}</span></p>
-<p data-part="shown">All {len(titles)} movies</p>{_ends(titles, values, heads)}'''
+<p data-part="shown">All {len(titles)} movies</p>{_ends(titles, values, [*axes, 'along'])}'''
     controls = f'''<div class="cnb-controls"><label>genre <select data-part="genre"></select></label>
 <label>movie <select data-part="movie"></select></label>{_button('reset', 'start over')}</div>
 <p>Move over the map, or tap it. With the keyboard, choose a genre and a movie from the lists.</p>'''

@@ -272,7 +272,7 @@ def test_a_batch_has_limits(show):
 
 # The map of movies
 
-def labels(page): return page.locator('.cnb-label').all_inner_texts()
+def labels(page): return page.locator('.cnb-label').all_text_contents()
 
 def many(n=80):
     rng = np.random.default_rng(1)
@@ -297,7 +297,7 @@ def test_hovering_tells_which_movie(show):
     page.mouse.move(*center(page.locator('.cnb-map circle').nth(4)))
     assert text(page, 'title') == 'Casablanca' and part(page, 'movie').input_value() == '4'
     assert text(page, 'facts') == 'Drama, Romance · axis 1: −0.99 · axis 2: −0.30 · along the arrow: −1.13'
-    assert page.locator('.cnb-chosen').inner_text() == 'Casablanca'
+    assert page.locator('.cnb-chosen').text_content() == 'Casablanca'
     page.wait_for_function('document.querySelector("[aria-live]").textContent.startsWith("Casablanca. Drama")')
 
 def test_a_genre(show):

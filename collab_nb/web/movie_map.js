@@ -30,7 +30,8 @@ start('movie_map', (root, {movies, you, axes, genres, most, margin, char, line})
     for (const i of shown) {
       const [x, y] = spots[i];
       const long = char*[...names[i]].length;
-      const tries = [[x + 8, y + 4, 'start', 0], [x - 8, y + 4, 'end', long],
+      const gap = i === shown[0] ? 12 : 8;     // the chosen dot has a ring
+      const tries = [[x + gap, y + 4, 'start', 0], [x - gap, y + 4, 'end', long],
                      [x, y - 9, 'middle', long/2], [x, y + 18, 'middle', long/2]];
       for (const [tx, ty, anchor, back] of tries) {
         const box = [tx - back, ty - line + 3, tx - back + long, ty + 3];
@@ -67,6 +68,7 @@ start('movie_map', (root, {movies, you, axes, genres, most, margin, char, line})
         shape('text', {x: end[0].toFixed(1), y: (end[1] + 4).toFixed(1), 'text-anchor': 'middle'}, 'you'));
       nodes.push(arrow);
       taken.push(around(end, 14));
+      for (let k = 0; k < 13; k++) taken.push(around(place([k/12*you.tip[0], k/12*you.tip[1]]), 4));
     }
     // the chosen movie's name comes first
     const placed = label([at, ...shown.filter(i => i !== at)], height, taken);
