@@ -13,7 +13,7 @@ from collab_nb.factors import match_score, one_hot_lookup
 from collab_nb.dot_product import DotProduct, plain_fit
 from collab_nb.bias import DotProductBias
 from collab_nb.weight_decay import l2_penalty, l2_step, decay_step, sweep_wd, train_one_cycle
-from collab_nb.interpret import item_bias, factor_map, place_labels, neighbours
+from collab_nb.interpret import item_bias, factor_map, place_labels, neighbors, smallest_tables
 from collab_nb.evaluate import (
     ndcg_at_k, precision_at_k, recall_at_k, hit_rate_at_k, coverage, popularity_bias, hold_out, top_k, pair_mask,
     evaluate, Scores, popular, bootstrap)
@@ -28,7 +28,7 @@ __all__ = [
     'RatingDataLoaders', 'synth_ratings', 'time_split', 'tuning_split', 'DAMPING', 'Means', 'tune_damping',
     'compare_splits', 'split_interval', 'match_score', 'one_hot_lookup', 'DotProduct', 'plain_fit',
     'DotProductBias', 'l2_penalty', 'l2_step', 'decay_step', 'sweep_wd', 'train_one_cycle', 'item_bias',
-    'factor_map', 'place_labels', 'neighbours', 'ndcg_at_k', 'precision_at_k', 'recall_at_k', 'hit_rate_at_k',
-    'coverage', 'popularity_bias', 'hold_out', 'top_k', 'pair_mask', 'evaluate', 'Scores', 'popular', 'bootstrap',
-    'als_step', 'ials', 'ease', 'FoldedUser', 'ImplicitRecommender', 'ItemRecommender', 'Recommender',
-    'RecommenderError', 'StarRecommender', 'has_genre', 'with_title']
+    'factor_map', 'place_labels', 'neighbors', 'smallest_tables', 'ndcg_at_k', 'precision_at_k', 'recall_at_k',
+    'hit_rate_at_k', 'coverage', 'popularity_bias', 'hold_out', 'top_k', 'pair_mask', 'evaluate', 'Scores',
+    'popular', 'bootstrap', 'als_step', 'ials', 'ease', 'FoldedUser', 'ImplicitRecommender', 'ItemRecommender',
+    'Recommender', 'RecommenderError', 'StarRecommender', 'has_genre', 'with_title']

@@ -124,6 +124,6 @@ def synth_ratings(
         rating = 1. + np.searchsorted(truth.cuts, rating, side='right')
     res = pd.DataFrame({'user': users, 'movie': items, 'rating': rating,
                         'timestamp': np.sort(rng.integers(874_724_710, 893_286_638, n_ratings, endpoint=True)),
-                        'title': np.char.add('Planted film ', items.astype(str)).astype(object)})
+                        'title': np.char.add('Planted movie ', items.astype(str)).astype(object)})
     res.attrs['truth'] = truth
     return res

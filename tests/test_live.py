@@ -4,14 +4,24 @@ import html
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from collab_nb.live import decay_curve, decay_explorer, factor_sheet, lookup_rows, sheet_error, sheet_step, two_arrows
+from collab_nb.live import (
+    decay_curve,
+    decay_explorer,
+    factor_sheet,
+    lookup_rows,
+    movie_map,
+    sheet_error,
+    sheet_step,
+    two_arrows,
+)
 
-PICTURES = {f.__name__: f for f in (two_arrows, factor_sheet, decay_explorer, lookup_rows)}
+PICTURES = {f.__name__: f for f in (two_arrows, factor_sheet, decay_explorer, lookup_rows, movie_map)}
 every_picture = pytest.mark.parametrize('name', PICTURES)
-COLOURS = {'light': 'background: #fff; color: #212529', 'dark': 'background: #222; color: #fff'}
+COLORS = {'light': 'background: #fff; color: #212529', 'dark': 'background: #222; color: #fff'}
 HEAD = '<!doctype html><html lang="en"><title>Pictures</title><meta name="viewport" content="width=device-width">'
 
 @pytest.fixture
@@ -26,7 +36,7 @@ def show(browser):
         page.on('console', lambda m: m.type == 'error' and wrong.append(m.text))
         page.on('request', lambda r: wrong.append(r.url))
         body = body or '<hr>'.join(p.data for p in pictures)
-        page.set_content(f'{HEAD}<body style="font-family: sans-serif; {COLOURS[scheme]}"><main>{body}</main>')
+        page.set_content(f'{HEAD}<body style="font-family: sans-serif; {COLORS[scheme]}"><main>{body}</main>')
         return page
     yield opened
     for context in contexts: context.close()
@@ -95,6 +105,7 @@ def test_in_a_frame_without_rights(show, name):
     inside.locator('[data-started]').wait_for()
     before = inside.locator('[data-live]').inner_text()
     if name == 'two_arrows': inside.locator('[data-part="user-tip"]').press('ArrowDown')
+    elif name == 'movie_map': inside.locator('[data-part="genre"]').select_option('Romance')
     elif name == 'decay_explorer': inside.locator('[data-part="wd"]').press('ArrowRight')
     else: inside.locator('[data-part="one"], [data-add="0"]').click()
     assert inside.locator('[data-live]').inner_text() != before
@@ -258,3 +269,68 @@ def test_a_batch_has_limits(show):
     assert add.is_disabled() and len(state(page)['ids']) == 5
     part(page, 'reset').click()
     assert state(page)['ids'] == [0]
+
+# The map of movies
+
+def labels(page): return page.locator('.cnb-label').all_text_contents()
+
+def many(n=80):
+    rng = np.random.default_rng(1)
+    kinds = np.array(['Action', 'Drama|Romance', 'Comedy', ''])
+    return pd.DataFrame(rng.normal(size=(n, 2)), columns=['x', 'y']).assign(
+        title=[f'Movie number {i}' for i in range(n)], genres=kinds[rng.integers(0, 4, n)])
+
+@pytest.mark.parametrize('you', [None, (.3, -.2)])
+def test_names_stay_where_python_put_them(show, you):
+    still,live = (show(movie_map(many(), you=you), java_script_enabled=script) for script in (False, True))
+    def where(page):
+        return page.evaluate("""[...document.querySelectorAll('.cnb-label')].map(t =>
+          [t.textContent, +t.getAttribute('x'), +t.getAttribute('y'), t.getAttribute('text-anchor')])""")
+    (names,*places),(others,*wheres) = (list(zip(*where(page), strict=True)) for page in (still, live))
+    assert names == others and 10 < len(names) < 80
+    np.testing.assert_allclose(places[:2], wheres[:2], atol=.11)     # rounding
+    assert places[2] == wheres[2]
+
+def test_hovering_tells_which_movie(show):
+    page = show(movie_map(you=(.9, .8)))
+    assert text(page, 'title') == 'Star Wars'
+    page.mouse.move(*center(page.locator('.cnb-map circle').nth(4)))
+    assert text(page, 'title') == 'Casablanca' and part(page, 'movie').input_value() == '4'
+    assert text(page, 'facts') == 'Drama, Romance · axis 1: −0.99 · axis 2: −0.30 · along the arrow: −1.13'
+    assert page.locator('.cnb-chosen').text_content() == 'Casablanca'
+    page.wait_for_function('document.querySelector("[aria-live]").textContent.startsWith("Casablanca. Drama")')
+
+def test_a_genre(show):
+    page = show(movie_map(many(), you=(1, 0)))
+    before = labels(page)
+    part(page, 'genre').select_option('Romance')
+    romance = many().query('genres == "Drama|Romance"')
+    assert text(page, 'shown') == f'{len(romance)} of the 80 movies: Romance'
+    assert set(state(page)['shown']) == set(romance.index) and page.locator('.cnb-spot').count() == len(romance)
+    assert set(labels(page)) <= set(romance.title) and len(set(labels(page)) - set(before)) > 2     # there's more room
+    assert text(page, 'title') == romance.title.iloc[0]
+    assert text(page, 'end-0') == romance.title[romance.x.idxmax()] == text(page, 'end-4')
+    assert text(page, 'end-3-1') == f'{romance.y.min():.2f}'.replace('-', '−')
+    part(page, 'reset').click()
+    assert labels(page) == before and text(page, 'shown') == 'All 80 movies'
+
+def test_a_map_by_keyboard(show):
+    page = show(movie_map())
+    page.keyboard.press('Tab')
+    assert page.evaluate('document.activeElement.dataset.part') == 'genre'
+    page.keyboard.press('S')     # Sci-Fi
+    page.keyboard.press('Tab')
+    page.keyboard.press('Home')
+    assert text(page, 'title') == '2001'
+    page.keyboard.press('ArrowDown')
+    assert text(page, 'title') == 'Alien'
+
+def test_a_map_on_a_phone(show):
+    page = show(movie_map(many()), width=390, has_touch=True)
+    box = page.locator('.cnb-map').bounding_box()
+    assert box['width'] <= 390 and len(labels(page)) < 60
+    size = page.evaluate('document.querySelector(".cnb-map").viewBox.baseVal.width')
+    assert abs(size - box['width']) < 3     # letters keep their size
+    spot = page.locator('.cnb-map circle').nth(7)
+    page.touchscreen.tap(*center(spot))
+    assert text(page, 'title') == 'Movie number 7'

@@ -111,7 +111,7 @@ def test_any_index_and_column_names(table):
     (dict(damping=(1, 2, 3)), {}, 'a pair .* got .1, 2, 3.'), (dict(damping='much'), {}, "a pair .* got 'much'"),
     (dict(damping=np.inf), {}, 'got inf'), (dict(passes=0), {}, 'passes must be a whole number, 1 or more, got 0'),
     (dict(item='user'), {}, 'three columns'),
-    (dict(item='film'), {}, "no column 'film'"), ({}, dict(rating=np.nan), 'NaN'),
+    (dict(item='show'), {}, "no column 'show'"), ({}, dict(rating=np.nan), 'NaN'),
     ({}, dict(rating='good'), "ratings must be numbers, got 'good'"), ({}, dict(user=1.5), 'of type float')])
 def test_means_refuse(table, kwargs, change, why):
     with pytest.raises(ValueError, match=why): Means(table.assign(**change), **kwargs)
@@ -135,11 +135,11 @@ def test_dot_product_by_loop():
     assert ((1 < ranged) & (ranged < 5)).all()
 
 def test_match_score_by_hand():
-    films = torch.tensor([[.98, .9, -.9], [-.99, -.3, .8]])
-    assert torch.allclose(match_score(torch.tensor([.9, .8, -.6]), films), torch.tensor([2.142, -1.611]))
+    movies = torch.tensor([[.98, .9, -.9], [-.99, -.3, .8]])
+    assert torch.allclose(match_score(torch.tensor([.9, .8, -.6]), movies), torch.tensor([2.142, -1.611]))
     users = torch.randn(4, 3)
-    assert torch.allclose(match_score(users[:,None], films), users @ films.T)
-    with pytest.raises(ValueError, match='last axis'): match_score(users, films[:,:1])
+    assert torch.allclose(match_score(users[:,None], movies), users @ movies.T)
+    with pytest.raises(ValueError, match='last axis'): match_score(users, movies[:,:1])
 
 def test_one_hot_lookup():
     table = torch.randn(7, 3, dtype=torch.float64)

@@ -326,7 +326,7 @@ def test_serving_loads_nothing_heavy(table, tmp_path):
     (lambda r: r.update(frame([7], [1], [3])), 'user 7 is of type int, the known users are of type str'),
     (lambda r: r.update(frame(['u1'], ['1'], [3])), "item '1' is of type str"),
     (lambda r: r.update(frame(['u1', None], [1, 2], [3, 4])), 'empty'),
-    (lambda r: r.update(frame(['u1'], [1], [3]).rename(columns={'movie': 'film'})), "no column 'movie'"),
+    (lambda r: r.update(frame(['u1'], [1], [3]).rename(columns={'movie': 'show'})), "no column 'movie'"),
     (lambda r: r.forget('nobody'), "user 'nobody'"),
     (lambda r: r.explain('u1', 999), 'item 999')])
 def test_clear_errors(rec, call, message):
