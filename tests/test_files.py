@@ -267,7 +267,8 @@ def spoiled(name, k, line, n=2):
     ('1M', '2::302:5::891717742', 'ratings.dat, line 2: there must be 4 columns, got 3'),
     ('latest', '1,242,3.0', 'ratings.csv, line 2: there must be 4 columns, got 3'),
     ('latest', '1,242,,881250949', 'ratings.csv, rating 1: it must be 0.5 to 5 stars, got nan'),
-    ('latest', '1,242.5,3.0,881250949', "ratings.csv, column 'movieId', line 2: the item must be a whole number, got '242.5'"),
+    ('latest', '1,242.5,3.0,881250949',
+     "ratings.csv, column 'movieId', line 2: the item must be a whole number, got '242.5'"),
 ])
 def test_a_damaged_line_of_ratings(movielens, name, line, says):
     with pytest.raises(ValueError, match=says): read_movielens(movielens(name, **spoiled(name, 0, line)))
