@@ -4,21 +4,23 @@
 
 # %% auto #0
 __all__ = ['read_movies', 'read_ratings', 'read_users', 'DataError', 'Truth', 'check_ml100k', 'check_splits', 'fold_split',
-           'get_ml100k', 'my_ratings', 'random_split', 'rating_dls', 'RatingDataLoaders', 'synth_ratings', 'time_split',
-           'tuning_split']
+           'get_latest_small', 'get_ml100k', 'my_ratings', 'random_split', 'rating_dls', 'RatingDataLoaders',
+           'read_movielens', 'synth_ratings', 'time_split', 'tuning_split']
 
 # %% ../nbs/00_data.ipynb #00-002
 import pandas as pd
 
 # this module offers them, too, so that one import is enough for a lesson
+from .files import read_movielens     # noqa: F401
 from .loader import RatingDataLoaders,rating_dls     # noqa: F401
-from .sources import DataError,check_ml100k,get_ml100k,my_ratings     # noqa: F401
+from .sources import DataError,check_ml100k,get_latest_small,get_ml100k,my_ratings     # noqa: F401
 from .splits import check_splits,fold_split,random_split,time_split,tuning_split     # noqa: F401
 from .synth import Truth,synth_ratings     # noqa: F401
 
 # %% ../nbs/00_data.ipynb #00-005
-_all_ = ['DataError', 'Truth', 'check_ml100k', 'check_splits', 'fold_split', 'get_ml100k', 'my_ratings', 'random_split',
-         'rating_dls', 'RatingDataLoaders', 'synth_ratings', 'time_split', 'tuning_split']
+_all_ = ['DataError', 'Truth', 'check_ml100k', 'check_splits', 'fold_split', 'get_latest_small',
+         'get_ml100k', 'my_ratings', 'random_split', 'rating_dls', 'RatingDataLoaders', 'read_movielens', 'synth_ratings',
+         'time_split', 'tuning_split']
 
 # %% ../nbs/00_data.ipynb #00-026
 def read_movies(

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example,given,settings
 from hypothesis import strategies as st
 
-from collab_nb.files import FileError,match_titles,read_items_file,read_own_ratings,read_ratings_file
+from collab_nb.files import (FileError,match_titles,read_items_file,read_movielens,read_own_ratings,
+                             read_ratings_file)
 
 @pytest.fixture
 def file(tmp_path):
@@ -187,3 +188,109 @@ def test_items(file):
     assert read.table.values.tolist() == [[1, 'Good, the Bad and the Ugly, The (1966)', 'Western|War'], [2, 'A', '']]
     with pytest.raises(FileError, match='line 3: each item must have one row, got 1 again'):
         read_items_file(file('item,title\n1,A\n1,B\n'))
+
+# MovieLens in its layouts
+
+FLAGS = '|'.join('0'*19)
+LAYOUTS = {
+    '100k': {'u.data': '196\t242\t3\t881250949\n186\t302\t5\t891717742\n196\t302\t1\t881250950\n',
+             'u.item': f'242|Misérables, Les (1995)|01-Jan-1995||http://x|{FLAGS}\n'
+                       f'302|Kolya, "The" (1996) ||||{FLAGS}\n'},
+    '1M': {'ratings.dat': '1::242::3::881250949\n2::302::5::891717742\n1::302::1::881250950\n',
+           'movies.dat': '242::Misérables, Les (1995)::Drama|Musical\n302::Kolya, "The" (1996)::Comedy\n'},
+    'latest': {'ratings.csv': 'userId,movieId,rating,timestamp\n1,242,3.0,881250949\n2,302,4.5,891717742\n'
+                              '1,302,0.5,881250950\n',
+               'movies.csv': 'movieId,title,genres\n242,"Misérables, Les (1995)",Drama|Musical\n'
+                             '302,"Kolya, ""The"" (1996)",Comedy\n'}}
+
+@pytest.fixture
+def movielens(tmp_path):
+    "Writes one or more of the layouts into a folder; `other` replaces files, or leaves them out"
+    def write(*names, end='\n', **other):
+        for name in names:
+            for file,text in LAYOUTS[name].items():
+                text = other.get(file.replace('.', '_'), text)
+                coding = 'utf-8' if file.endswith('csv') else 'latin-1'
+                if text is not None: (tmp_path/file).write_bytes(text.replace('\n', end).encode(coding))
+        return tmp_path
+    return write
+
+@pytest.mark.parametrize('end', ['\n', '\r\n'], ids=['lf', 'crlf'])
+@pytest.mark.parametrize('name', LAYOUTS)
+def test_each_layout_of_movielens(movielens, name, end):
+    table = read_movielens(movielens(name, end=end))
+    assert list(table.columns) == ['user', 'movie', 'rating', 'timestamp', 'title']
+    assert table.title.tolist() == ['Misérables, Les (1995)', *['Kolya, "The" (1996)']*2]
+    assert table.movie.tolist() == [242, 302, 302] and table.timestamp.tolist() == [881250949, 891717742, 881250950]
+    assert table.rating.tolist() == ([3, 4.5, .5] if name == 'latest' else [3, 5, 1])
+
+def test_movielens_of_ten_million_has_half_stars_and_utf8(movielens):
+    folder = movielens('1M', ratings_dat='1::242::3.5::881250949\n')
+    (folder/'movies.dat').write_text('242::7::Up :: 😀 (2009)::Drama|IMAX\n', encoding='utf-8')
+    table = read_movielens(str(folder))
+    assert table.rating.tolist() == [3.5] and table.title.tolist() == ['7::Up :: 😀 (2009)']
+
+def test_the_same_table_as_chapter_00s(path, ratings):
+    pd.testing.assert_frame_equal(read_movielens(path), ratings)
+
+def test_a_folder_without_movielens(movielens, tmp_path):
+    with pytest.raises(ValueError, match=r'u.data and u.item \(100k\); ratings.dat and .* got no file of ratings'):
+        read_movielens(tmp_path)
+    with pytest.raises(ValueError, match='is not a folder; name one that holds MovieLens: u.data and u.item'):
+        read_movielens(tmp_path/'nowhere')
+    movielens('latest', ratings_csv=None)     # movies alone
+    with pytest.raises(ValueError, match='got no file of ratings'): read_movielens(tmp_path)
+
+def test_a_folder_with_two_layouts(movielens):
+    with pytest.raises(ValueError, match='must hold one MovieLens data set, .* got u.data, ratings.csv'):
+        read_movielens(movielens('100k', 'latest'))
+
+@pytest.mark.parametrize('name, file', [('100k', 'u.item'), ('1M', 'movies.dat'), ('latest', 'movies.csv')])
+def test_movielens_without_its_movies(movielens, name, file):
+    with pytest.raises(ValueError, match=f'but no {file}'):
+        read_movielens(movielens(name, **{file.replace('.', '_'): None}))
+
+def spoiled(name, k, line, n=2):
+    "The k-th file of a layout with another n-th line"
+    file,text = list(LAYOUTS[name].items())[k]
+    lines = text.split('\n')
+    lines[n-1] = line
+    return {file.replace('.', '_'): '\n'.join(lines)}
+
+@pytest.mark.parametrize('name, line, says', [
+    ('100k', '186\t302\t5', 'u.data, line 2: there must be 4 columns, got 3'),
+    ('100k', '186\t302\t5\t891717742\t7', 'u.data, line 2: there must be 4 columns, got 5'),
+    ('100k', '186\tx\t5\t891717742', "u.data, column 'item', line 2: the item must be a whole number, got 'x'"),
+    ('100k', '186\t302\tfive\t891717742', "u.data, column 'rating', line 2: the rating must be a number, got 'five'"),
+    ('100k', '186\t302\t50\t891717742', 'u.data, rating 2: it must be 0.5 to 5 stars, got 50'),
+    ('1M', '2::302::5::', "ratings.dat, column 'time', line 2: the time must be a whole number, got ''"),
+    ('1M', '2::302:5::891717742', 'ratings.dat, line 2: there must be 4 columns, got 3'),
+    ('latest', '1,242,3.0', 'ratings.csv, line 2: there must be 4 columns, got 3'),
+    ('latest', '1,242,,881250949', 'ratings.csv, rating 1: it must be 0.5 to 5 stars, got nan'),
+    ('latest', '1,242.5,3.0,881250949',
+     "ratings.csv, column 'movieId', line 2: the item must be a whole number, got '242.5'"),
+])
+def test_a_damaged_line_of_ratings(movielens, name, line, says):
+    with pytest.raises(ValueError, match=says): read_movielens(movielens(name, **spoiled(name, 0, line)))
+
+@pytest.mark.parametrize('name, line, says', [
+    ('100k', '302|Kolya (1996)|0', r'u.item, line 2: there must be a whole number, a title and 22 more'),
+    ('100k', f'242|Misérables, Les (1995)||||{FLAGS}', 'u.item, line 2: each movie must have one row, got 242 again'),
+    ('100k', '', 'u.item must have a title for each movie in u.data, but 1 of 2 are missing, such as 302'),
+    ('1M', '302::Kolya (1996)', 'movies.dat, line 2: there must be a whole number, a title and 1 more'),
+    ('1M', 'x::Kolya (1996)::Drama', 'movies.dat, line 2: there must be a whole number'),
+    ('latest', '242,"Misérables, Les (1995),Drama', 'movies.csv, line 3'),
+    ('latest', '242,Misérables, Les (1995),Drama', 'movies.csv, line 2: there must be 3 columns, got 4'),
+])
+def test_a_damaged_line_of_movies(movielens, name, line, says):
+    with pytest.raises(ValueError, match=says): read_movielens(movielens(name, **spoiled(name, 1, line)))
+
+def test_movielens_csv_with_other_columns_or_no_rows(movielens):
+    with pytest.raises(ValueError, match='its columns must be userId, movieId, rating, timestamp'):
+        read_movielens(movielens('latest', ratings_csv='user,item,rating\n1,242,3\n'))
+    with pytest.raises(ValueError, match='ratings.csv is empty'): read_movielens(movielens('latest', ratings_csv=''))
+    with pytest.raises(ValueError, match='ratings.csv has a header and no rows'):
+        read_movielens(movielens('latest', ratings_csv='userId,movieId,rating,timestamp\n'))
+    extra = 'userId,movieId,rating,timestamp\n1,242,3.0,881250949,9\n'
+    with pytest.raises(ValueError, match='line 2: there must be 4 columns, got 5'):
+        read_movielens(movielens('latest', ratings_csv=extra))

