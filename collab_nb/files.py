@@ -413,7 +413,7 @@ def _movielens_ratings(file):
     try: table = pd.read_csv(source, **how, dtype={c: 'int64' for c in _MOVIELENS_COLUMNS if c != 'rating'})
     except ValueError: table = None     # pandas' ParserError is one, too
     if table is None or not _is_movielens(table):
-        _find_damage(file)
+        if table is None or list(table.columns) == _MOVIELENS_COLUMNS: _find_damage(file)
         raise FileError(f"{file}: its columns must be {', '.join(_MOVIELENS_COLUMNS)}")
     table.columns = ['user', 'movie', 'rating', 'timestamp']
     bad = ~table.rating.between(.5, 5).to_numpy()     # not a number is bad, too
