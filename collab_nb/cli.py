@@ -16,7 +16,9 @@ from fastcore.script import anno_parser
 def _text(shown): return Annotated[str, {'metavar': shown}]
 
 _FILE,_FOLDER,_COLUMN,_ID,_GENRES = map(_text, ('FILE', 'FOLDER', 'COLUMN', 'ID', 'GENRES'))
+
 _N,_SHARE = Annotated[int, {'metavar': 'N'}],Annotated[float, {'metavar': 'X'}]
+
 _PAIR,_KIND = _text('LOW,HIGH'),_text('KIND')
 
 def _say(text): print(text, file=sys.stderr, flush=True)
@@ -69,6 +71,7 @@ def _rows_of(read, what):
     _say(f"{read.path}: {len(t):,} {what} by {t.user.nunique():,} users of {t['item'].nunique():,} items{scale}")
     _notes(read.path, read.notes)
 
+# %% ../nbs/lib/cli.ipynb #cli-005-b
 @contextmanager
 def _renaming():
     "For files whose columns no option names"
@@ -132,6 +135,7 @@ def train(
     names = ' and '.join(f'a {NAMES[kind]}' for kind in kinds)
     return {'folder': out, **about},'\n'.join([*lines, f'{out}: {names}'])
 
+# %% ../nbs/lib/cli.ipynb #cli-007-b
 def _titles(read, table):
     "Titles and genres by item, in the type of the ratings' ids"
     from collab_nb.files import FileError
@@ -233,6 +237,7 @@ def _filters(folder, rec, among, without, genre, without_genre):
     if of_other is not None: allowed -= set(of_other.index[of_other])
     return [i for i in rec.items if i in allowed]
 
+# %% ../nbs/lib/cli.ipynb #cli-010-b
 def recommend(
     model:str, # Folder that `train` wrote
     user:_ID=None, # For whom: an id of the training file
@@ -358,6 +363,7 @@ def _parser(name):
 
 def _stop(*_): raise KeyboardInterrupt
 
+# %% ../nbs/lib/cli.ipynb #cli-013-b
 def main(
     argv:list|None=None, # Words after `collab_nb`; None: those of the command line
 )->int: # 0 if all went well, 1 for an error, 2 for a command that isn't one, 130 if it was stopped

@@ -19,8 +19,8 @@ from .synth import Truth,synth_ratings     # noqa: F401
 
 # %% ../nbs/00_data.ipynb #00-005
 _all_ = ['DataError', 'Truth', 'check_ml100k', 'check_splits', 'fold_split', 'get_latest_small',
-         'get_ml100k', 'my_ratings', 'random_split', 'rating_dls', 'RatingDataLoaders', 'read_movielens', 'synth_ratings',
-         'time_split', 'tuning_split']
+         'get_ml100k', 'my_ratings', 'random_split', 'rating_dls', 'RatingDataLoaders', 'read_movielens',
+         'synth_ratings', 'time_split', 'tuning_split']
 
 # %% ../nbs/00_data.ipynb #00-026
 def read_movies(

@@ -182,6 +182,7 @@ def _parse(text, sep, names, has_header, wanted, path):
 
 def _line(bad, lines): return f'line {lines[int(np.argmax(bad))]:,}'
 
+# %% ../nbs/lib/files.ipynb #files-013-b
 def _numbers(col, role, where, lines):
     "A column of text as floats"
     codes,texts = pd.factorize(col)
@@ -292,6 +293,7 @@ def _open(path, given, needed):
     table,lines = _parse(text, sep, names, has_header, roles.values(), path)
     return table,roles,names,notes,lines
 
+# %% ../nbs/lib/files.ipynb #files-015-b
 def _need(roles, needed, names, path):
     "Every needed role must be there"
     for role in needed:
@@ -510,6 +512,7 @@ def title_candidates(
     years = wanted['year'] if 'year' in wanted else pd.Series(np.nan, wanted.index)
     return [_fits(t, y, *index) for t,y in zip(wanted.title, years, strict=True)]
 
+# %% ../nbs/lib/files.ipynb #files-029-b
 def match_titles(
     wanted:pd.DataFrame, # Columns `title` and, if it's known, `year`
     items:pd.DataFrame, # Columns `item` and `title`, as `read_items_file` gives them
@@ -532,6 +535,7 @@ def close_titles(
     similar = difflib.get_close_matches(asked, words, n)
     return [t for t,w in zip(titles, words, strict=True) if w in similar][:n]
 
+# %% ../nbs/lib/files.ipynb #files-029-c
 def read_own_ratings(
     path:str|Path, # A CSV, TSV or Parquet file of one person's ratings, perhaps compressed with gzip
     items:pd.DataFrame|None=None, # Columns `item` and `title`: needed if the file names movies by title
@@ -570,6 +574,7 @@ def read_own_ratings(
     scale = (.5, 5.) if letterboxd and 'rating' in table else None
     return TableFile(table[~repeated].infer_objects().reset_index(drop=True), roles, str(path), notes, scale)
 
+# %% ../nbs/lib/files.ipynb #files-029-d
 def _found(cols, roles, items, path, lines, notes):
     "The items of the titles in a file; those that weren't found go into `notes`"
     wanted = pd.DataFrame({'title': cols[roles['title']].astype(str)})

@@ -135,6 +135,7 @@ def _lists(rec, train, held, k):
     rows = [_row(f'ndcg@{k}', name, *_interval(v)) for name,v in ndcg.items()]
     return rows,_interval(ndcg['lists']-ndcg['popularity'])
 
+# %% ../nbs/lib/fitting.ipynb #fitting-010-b
 def measure(
     recs:dict, # {'stars': ..., 'lists': ...}, trained on `train`
     train:pd.DataFrame, # What they were trained on

@@ -63,6 +63,7 @@ def _put(part, folder, force):
         raise
     finally: shutil.rmtree(old, ignore_errors=True)
 
+# %% ../nbs/lib/folder.ipynb #folder-005-b
 @contextmanager
 def new_folder(
     folder:str|Path, # Where it's to be
@@ -132,6 +133,7 @@ def _fit_scale(ratings, own, scale):
     note = f'ratings on a scale from {own[0]:g} to {own[1]:g} were mapped to {lo:g} to {hi:g}'
     return lo + (ratings-own[0])*(hi-lo)/(own[1]-own[0]),[note]
 
+# %% ../nbs/lib/folder.ipynb #folder-013-b
 class ModelFolder:
     """What `write_model` wrote. Raises a `ModelError` for a folder that isn't a model, and a `ValueError` for a damaged
     one"""

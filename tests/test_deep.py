@@ -38,8 +38,10 @@ def test_net_by_hand():
     slow = 1 + 4*torch.sigmoid((rows@first.weight.T + first.bias).clamp(min=0)@last.weight[0] + last.bias)
     assert torch.allclose(net(x), slow, atol=1e-6)
 
-@pytest.mark.parametrize('kwargs, why', [(dict(layers=(0,)), '1 or more'), (dict(n_out=0), '1 or more'),
-                                         (dict(p=1), 'p is 1'), (dict(emb_p=-.1), 'emb_p is -0.1')])
+@pytest.mark.parametrize('kwargs, why', [(dict(layers=(0,)), r'at least 1 unit each, got \(0,\)'),
+                                         (dict(n_out=0), 'n_out must be at least 1, got 0'),
+                                         (dict(p=1), '^p must be at least 0 and below 1, got 1'),
+                                         (dict(emb_p=-.1), 'emb_p must be .* got -0.1')])
 def test_net_refuses(kwargs, why):
     with pytest.raises(ValueError, match=why): CollabNet(3, 4, **kwargs)
 
@@ -61,7 +63,7 @@ def test_expected_stars():
     assert torch.allclose(model(x), (body(x).softmax(1)*torch.arange(4.)).sum(1))
     for wrong in (body, CollabNet(3, 4)):
         with pytest.raises(ValueError, match='a logit for each of the stars'): ExpectedStars(wrong)(x)
-    with pytest.raises(ValueError, match='2 or more'): StarProduct(3, 4, n_stars=1)
+    with pytest.raises(ValueError, match='n_stars must be at least 2, got 1'): StarProduct(3, 4, n_stars=1)
 
 @pytest.mark.parametrize('p, depth', [
     ([.2]*5, 0), ([.5, .3, .2, 0, 0], 0), ([0, 0, .2, .3, .5], 0), ([.3, .1, .2, .1, .3], .2),
@@ -92,7 +94,7 @@ def test_the_plain_loop_takes_pytorchs_loader(dls):
 
 def test_the_plain_loop_says_what_is_wrong(dls):
     stars = StarProduct(dls.n_users, dls.n_items)
-    with pytest.raises(ValueError, match=r'predictions \(256, 5\) and ratings \(256,\)'):
+    with pytest.raises(ValueError, match=r'the shape of the ratings, \(256,\), got \(256, 5\)'):
         fit_torch(stars, dls.train, dls.valid)
     plain = DotProductBias(dls.n_users, dls.n_items, 4, y_range=None)
     with pytest.raises(ValueError, match='try a learning rate below'): fit_torch(plain, dls.train, dls.valid, lr=1e30)

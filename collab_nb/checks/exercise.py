@@ -245,6 +245,7 @@ def untouched(self:Exercise,
     given = _remember(self, 'blank', lambda: _unsolved(self))
     return difference(answer, given, 0) is None if self.is_value else _what(answer) == given
 
+# %% ../../nbs/checks/exercise.ipynb #exercise-021-b
 def _remember(ex, key, make):
     "`make()`, computed once for each exercise and key"
     if key not in ex._kept: ex._kept[key] = make()

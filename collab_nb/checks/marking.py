@@ -46,6 +46,7 @@ class Cell:
         head,*rows = csv.reader(io.StringIO(self.printed))
         return f'<table>{line("th", head)}{"".join(line("td", r) for r in rows)}</table>'
 
+# %% ../../nbs/checks/marking.ipynb #marking-007-b
 class NumberedNotebook:
     "A notebook to read, with a number and a box to tick for each cell"
     def __init__(self,

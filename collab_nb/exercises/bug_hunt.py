@@ -401,7 +401,9 @@ row.slip('Right for ids that are listed. Others get the last row: `-1` counts fr
 
 # %% ../../nbs/masters/bug_hunt.ipynb #xbug-047
 _NO_SUPER = {'        super().__init__()\n': ''}
+
 _USERS,_MOVIES = ('torch.randn(n_users, n_factors) * 0.01','torch.randn(n_movies, n_factors) * 0.01')
+
 _NO_PARAMETERS = {f'nn.Parameter({_USERS})': _USERS, f'nn.Parameter({_MOVIES})': _MOVIES}
 
 module = HuntExercise('hunt_module', title='A class that nothing can train', level=2, minutes=8,
@@ -454,14 +456,20 @@ def _slow(n_users, n_movies, n_factors, users, movies, x):
     return {'tables to learn': [f'({n_users}, {n_factors})', f'({n_movies}, {n_factors})'],
             'numbers at the start': ['about 0.01']*2, 'predictions': torch.tensor(dots)}
 
+# %% ../../nbs/masters/bug_hunt.ipynb #xbug-047-b
 module.slip('It inherits from `nn.Module` now, which keeps a list of parameters. `super().__init__()` makes that list '
     'and has to come first.', _NO_SUPER, seen='https://github.com/Genentech/gReLU/issues/188')
+
 module.slip('It inherits from `nn.Module`, but first comes `super().__init__()`.', _NO_SUPER | _NO_PARAMETERS)
+
 module.slip("You can call it, but it has nothing to learn: plain tensors on `self` aren't parameters.", _NO_PARAMETERS)
+
 module.slip("`model(x)` doesn't call `predict`. PyTorch knows only one name for this method.", {'forward': 'predict'})
+
 module.slip("An `nn.Embedding` (or a plain `randn`) starts with numbers of about 1, not as the tables did.",
     {f'nn.Parameter({_USERS})': 'nn.Embedding(n_users, n_factors).weight',
      f'nn.Parameter({_MOVIES})': 'nn.Embedding(n_movies, n_factors).weight'})
+
 module.slip('Wrapped in `nn.Parameter` first and multiplied afterwards, it is a plain tensor again. Wrap last.',
     {'n_movies, n_factors) * 0.01)': 'n_movies, n_factors)) * 0.01'})
 
@@ -716,12 +724,19 @@ def _slow(n_users, n_movies, n_factors, y_range, tables, x):
 
 bias.slip("`keepdim` is fine now. The next typo doesn't look like one: `x[:0]` isn't the first column of `x`.",
     {_USER_BIAS: 'user_bias(x[:0])'})
+
 _SQUARE,_COLUMN = {', keepdim=True': '', '.squeeze(1)': ''},{'.squeeze(1)': ''}
+
+# %% ../../nbs/masters/bug_hunt.ipynb #xbug-080-b
 bias.slip("Without `keepdim`, `(bs,)` + `(bs, 1)` is `(bs, bs)`: every dot product with everybody's bias.", _SQUARE)
+
 bias.slip('The values are right. But a column gets broadcast against the stars: return `(bs,)`.', _COLUMN)
+
 bias.slip("You look up the user's bias with the number of the movie.", {_USER_BIAS: 'user_bias(x[:,1])'})
+
 bias.slip("`x[0]` is the first row: one user and one movie. The users are the first *column*.",
     {_USER_BIAS: 'user_bias(x[0])'})
+
 bias.slip('You add the biases to the stars, after the range, so the result can leave it. Add them to the score.',
     {'score = score +': 'biases =', 'sigmoid(score))': 'sigmoid(score) + biases)'})
 

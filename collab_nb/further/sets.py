@@ -166,13 +166,11 @@ class RatedWhat(Module):
         users,items = {'rated': what} if rated else {},{'raters': who} if raters else {}
         if user_tags: users['tags'] = tag_membership(dls.classes[dls.user], user_tags)
         if item_tags: items['tags'] = tag_membership(dls.classes[dls.item], item_tags)
-        y = dls.train.y
-        clip = y.min().item(),y.max().item()
-        return cls(dls.n_users, dls.n_items, n_factors, users, items, dls.n_sessions, y.mean().item(), clip)
+        mean,*clip = (f(dls.train.y).item() for f in (torch.mean, torch.min, torch.max))
+        return cls(dls.n_users, dls.n_items, n_factors, users, items, dls.n_sessions, mean, tuple(clip))
 
     def forward(self, x):
-        P,b = self.users()     # (n_users, d), (n_users,)
-        Q,c = self.items()     # (n_items, d), (n_items,)
+        (P,b),(Q,c) = self.users(),self.items()     # (n, d), (n,) for each
         u,i = x[:,0],x[:,1]
         r = self.mean + b[u] + c[i] + (P.index_select(0, u)*Q.index_select(0, i)).sum(dim=1)     # (bs,)
         if self.session_bias is not None and x.shape[1] > 2: r = r + self.session_bias(x[:,2]).squeeze(1)
@@ -190,8 +188,7 @@ class RatedWhat(Module):
         return res
 
     def factor_tables(self)->dict: # `user_factors`, `item_factors` (n, d); `user_bias`, `item_bias` (n,)
-        """The rows with everything that was added to them, as `learner_tables` reads them. The mean goes to the items'
-        biases"""
+        "The rows with all that was added, as `learner_tables` reads them; the mean goes to the items' biases"
         (P,b),(Q,c) = self.users(),self.items()
         return {'user_factors': P, 'item_factors': Q, 'user_bias': b, 'item_bias': c + self.mean}
 

@@ -61,7 +61,7 @@ def implicit(train, test, model, confidence=1.):
     columns = pd.Index(movies).get_indexer(test.movie)
     return np.where(columns < 0, -np.inf, res[pd.Index(who).get_indexer(test.user), columns])
 
-def implicit_als(train, test, seed, alpha, **settings):
+def implicit_als(train, test, seed, alpha=1., **settings):
     "implicit's `AlternatingLeastSquares` (Hu, Koren and Volinsky, 2008); every cell has the confidence `alpha`"
     from implicit.als import AlternatingLeastSquares
     return implicit(train, test, AlternatingLeastSquares(random_state=seed, num_threads=1, **settings), alpha)
