@@ -61,7 +61,8 @@ def _cut_off(logits, ratings): return F.cross_entropy(logits, ratings.long()*2-1
 def _whole_stars(logits, ratings): return F.cross_entropy(logits, ratings.long()-1)
 
 @halves.wrong('You pass in probabilities. `cross_entropy` takes logits and does the softmax itself. '
-    'With two softmaxes, the loss never becomes small.', seen='https://github.com/Lightning-Universe/lightning-bolts/issues/654')
+    'With two softmaxes, the loss never becomes small.',
+    seen='https://github.com/Lightning-Universe/lightning-bolts/issues/654')
 def _softmax_twice(logits, ratings): return F.cross_entropy(logits.softmax(1), (2*ratings).long()-1)
 
 @halves.wrong('`nll_loss` wants the logarithms of probabilities, and you pass in the probabilities, '

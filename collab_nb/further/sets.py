@@ -421,8 +421,7 @@ class SetRecommender(_KeptSets):
         items, # Item ids; unknown ones say nothing, repeated ones count once
         typical:float|None=None, # As in `from_learner`; None: as it was given there
     )->FoldedUser: # Pass it in place of a user's id
-        """A user described only by *which* movies they rated: the mean user, plus what the set says. It's a part of
-        what they've seen, so `typical` movies of the average taste stand for the rest"""
+        "A user known only by *which* movies they rated: the mean user, plus the set, and `typical` average movies"
         items = list(dict.fromkeys(map(plain, items)))
         rows = [self._item_row[i] for i in items if i in self._item_row]
         start = self._with(typical)._starts([(rows, None)], np.ones(1, dtype=bool))[0]

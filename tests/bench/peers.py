@@ -36,7 +36,7 @@ def lenskit(train, test, seed, **settings):
     pipe.train(from_interactions_df(train[['user', 'movie', 'rating']],
                                     user_col='user', item_col='movie', rating_col='rating'))
     asked = test[['user', 'movie']].set_axis(['user_id', 'item_id'], axis=1)
-    said = predict(pipe, ItemListCollection.from_df(asked, ['user_id']), n_jobs=1).to_df()
+    said = predict(pipe, ItemListCollection.from_df(asked.drop_duplicates(), ['user_id']), n_jobs=1).to_df()
     score = asked.merge(said, on=['user_id', 'item_id'], how='left').score
     if score.isna().mean() > .01:
         raise ValueError(f'LensKit gave no score for {score.isna().sum()} of {len(score)} rows')
