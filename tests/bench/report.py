@@ -106,7 +106,8 @@ def is_kept(row, runs):
 def grown(row, old, runs):
     """A stored row after more trials: its trials, and for folds where they found something better, error, settings and
     seconds: by how many times a trial takes longer than the record's best one did on the same machine"""
-    res = {**old, 'rmse': {**old['rmse']}, 'settings': {**old['settings']}, 'valid': old['valid'] and list(old['valid'])}
+    res = {**old, 'rmse': {**old['rmse']}, 'settings': {**old['settings']}}
+    if old['valid']: res['valid'] = list(old['valid'])
     cpu,spent = [old['cpu']]*len(FOLDS),[old['cpu_trials']]*len(FOLDS)
     most,better = old['trials'],[]
     for k,split in enumerate(FOLDS):
