@@ -114,6 +114,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'collab_nb/checks/exercise.py'),
                                            'collab_nb.checks.exercise.Exercise.cases': ( 'checks/exercise.html#exercise.cases',
                                                                                          'collab_nb/checks/exercise.py'),
+                                           'collab_nb.checks.exercise.Exercise.defined': ( 'checks/exercise.html#exercise.defined',
+                                                                                           'collab_nb/checks/exercise.py'),
                                            'collab_nb.checks.exercise.Exercise.describe': ( 'checks/exercise.html#exercise.describe',
                                                                                             'collab_nb/checks/exercise.py'),
                                            'collab_nb.checks.exercise.Exercise.foreseen': ( 'checks/exercise.html#exercise.foreseen',

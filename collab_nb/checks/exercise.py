@@ -212,13 +212,21 @@ def blank(self:Exercise):
     return _blank_source(_source_of(self.reference))
 
 @patch
+def defined(self:Exercise,
+    source:str, # Code
+    name:str, # What it defines
+)->object: # The function, class or value of that name
+    "What a source defines, in the surroundings of the answer"
+    space = dict(vars(sys.modules[self.reference.__module__]))
+    exec(source, space)
+    return space[name]
+
+@patch
 def variant(self:Exercise,
     changes:dict, # What's different from the right answer, as in `replaced`
 )->object: # A function or class
     "The answer with some pieces replaced. Raises a `ValueError` as `replaced` does"
-    space = dict(vars(sys.modules[self.reference.__module__]))
-    exec(replaced(_source_of(self.reference), changes), space)
-    return space[self.reference.__name__]
+    return self.defined(replaced(_source_of(self.reference), changes), self.reference.__name__)
 
 @patch
 def slip(self:Exercise,
@@ -231,9 +239,8 @@ def slip(self:Exercise,
 
 def _unsolved(ex):
     "What is behind the name of the exercise once the blank was run"
-    space = dict(vars(sys.modules[ex.reference.__module__]))
-    exec(ex.blank, space)
-    return space[ex.name] if ex.is_value else _what(space[ex.name])
+    blank = ex.defined(ex.blank, ex.name)
+    return blank if ex.is_value else _what(blank)
 
 @patch
 def untouched(self:Exercise,

@@ -259,17 +259,11 @@ match = Exercise('fair_match', chapter='09_ranking', title='An unfair match', le
            'the first of those that are equally good. Score it once on the test rows.'],
     inputs=lambda score, a_settings, b_settings: f'{score}\na_settings = {a_settings}\nb_settings = {b_settings}',
     parts=['The score of a', 'The score of b'],
-    blank='''
-def fair_match(
-    score, # Called with a model ('a' or 'b'), a setting and rows ('tuning' or 'test'): a number, higher is better
-    a_settings:list, # Settings to try for model a
-    b_settings:list, # Settings to try for model b
-)->tuple: # The test scores of a and b
-    "Equally many trials for both, chosen on the tuning rows, and reported on the test rows"
+    blank={...: '''
     a = max(score('a', s, 'test') for s in a_settings)
     b = score('b', b_settings[0], 'test')
     return a,b
-''')
+'''})
 
 @match.answer
 def fair_match(

@@ -199,9 +199,7 @@ def _at_most(seconds):
 
 def _answer_of(ex, text):
     "The answer that a source gives, in the surroundings of the exercise's own"
-    space = dict(vars(sys.modules[ex.reference.__module__]))
-    exec(text, space)
-    res = space[ex.reference.__name__]
+    res = ex.defined(text, ex.reference.__name__)
     return res() if ex.is_value else res
 
 def _fate(ex, text, n_equal, known):

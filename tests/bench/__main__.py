@@ -181,12 +181,12 @@ def run(args, folder, file):
     ready = lambda row: row.get('task') == 'lists' or 'settings' in runs.get((row['name'], 'u1'), {})
     go([j for j in jobs if j[1] == 'lists' and ready(j[0])])
     failed = any('failed' in runs.get((row['name'], split), {}) for row,split in todo if row['group'] != 'peer')
-    if not args.quick: runs = all_runs(folder, record, ROWS)
-    if not args.quick: write(folder, file, runs, todo, ratings, record)
+    if not args.quick: write(folder, file, todo, ratings, record)
     return int(failed)
 
-def write(folder, file, runs, todo, ratings, record=None):
+def write(folder, file, todo, ratings, record=None):
     "Record, table and chart; the record goes to `file` only when nothing of `todo` is lacking"
+    runs = all_runs(folder, record, ROWS)
     res = summarize(folder, ratings, ROWS, PAIRS, PUBLISHED, about(), record)
     def has(row, split): return {'rmse', 'ndcg', 'missing', 'more_trials'} & set(runs.get((row['name'], split), {}))
     def is_absent(row): return 'missing' in runs.get((row['name'], 'u1'), {})

@@ -103,13 +103,18 @@ def is_kept(row, runs):
     "Does the record speak of this row's folds, and haven't they all been run anew?"
     return any(runs.get((row['name'], s), {}).get('stored') for s in FOLDS)
 
+def new_folds(row, runs):
+    "The folds for which a row has other predictions than those of the record"
+    if not is_kept(row, runs): return FOLDS
+    return [s for s in FOLDS if {'more_trials', 'tried'} <= set(runs.get((row['name'], s), {}))]
+
 def grown(row, old, runs):
     """A stored row after more trials: its trials, and for folds where they found something better, error, settings and
     seconds: by how many times a trial takes longer than the record's best one did on the same machine"""
     res = {**old, 'rmse': {**old['rmse']}, 'settings': {**old['settings']}}
     if old['valid']: res['valid'] = list(old['valid'])
     cpu,spent = [old['cpu']]*len(FOLDS),[old['cpu_trials']]*len(FOLDS)
-    most,better = old['trials'],[]
+    most = old['trials']
     for k,split in enumerate(FOLDS):
         run = runs.get((row['name'], split), {})
         if 'more_trials' not in run: continue
@@ -118,17 +123,16 @@ def grown(row, old, runs):
         one = old['cpu_trials']/old['trials']       # seconds of a trial, by the clock of the record's machine
         spent[k] += one*run['cpu_more']
         if 'tried' not in run: continue
-        better.append(split)
         res['rmse'][split],res['settings'][split] = round(run['rmse'], DIGITS),run['settings']
         res['valid'][k],cpu[k] = run['valid'],old['cpu']*run['cpu_best']
     res |= {'trials': most, 'cpu': float(np.median(cpu)), 'cpu_trials': float(np.median(spent)),
             'mean': round(float(np.mean([res['rmse'][s] for s in FOLDS])), DIGITS)}
-    return res,better
+    return res
 
 def summary_of(row, runs, old=None):
     """One row of the record; what couldn't be run says why. What is said of the five folds is None until all are there.
     `old`: the row as a record has it, when it hasn't changed since"""
-    if old and is_kept(row, runs): return listed(grown(row, old, runs)[0], runs)
+    if old and is_kept(row, runs): return listed(grown(row, old, runs), runs)
     tried = {split: runs[row['name'], split] for split in FOLDS+RANDOM if (row['name'], split) in runs}
     done = {split: r for split,r in tried.items() if 'rmse' in r}
     res = {k: row[k] for k in SAID if k in row} | {'digest': digest(row)}
@@ -176,20 +180,16 @@ def summarize(folder, ratings, rows, pairs, published, about, record=None):
         if a is None or b is None: return None
         return [round(v, DIGITS) for v in paired_gain(together(y, splits), a, b, together(users, splits))]
     res = {**about, 'rows': [], 'pairs': [], 'published': published}
-    better = {}
+    new = {row['name']: new_folds(row, runs) for row in rows}
     for row in rows:
         old = before.get(row['name']) if before.get(row['name'], {}).get('digest') == digest(row) else None
         res['rows'].append(summary_of(row, runs, old))
-        better[row['name']] = grown(row, old, runs)[1] if old and is_kept(row, runs) else FOLDS
     for row in res['rows']:
         if 'rmse' not in row: continue
-        of = better[row['name']]
-        if of != FOLDS:
-            if of and 'u1' in of:
-                row['se_u1'] = round(paired_gain(y['u1'], preds[row['name'], 'u1'], y['u1'], users['u1'])[1], DIGITS)
-            continue
-        row['se_u1'] = round(paired_gain(y['u1'], preds[row['name'], 'u1'], y['u1'], users['u1'])[1], DIGITS)
-        if row['mean'] is None: continue
+        folds = new[row['name']]
+        if 'u1' in folds:
+            row['se_u1'] = round(paired_gain(y['u1'], preds[row['name'], 'u1'], y['u1'], users['u1'])[1], DIGITS)
+        if folds != FOLDS or row['mean'] is None: continue
         stars,p,free = together(y, FOLDS[1:]),said(row['name'], FOLDS[1:]),~np.isin(together(at, FOLDS[1:]), used)
         row['mean_unused'] = {'u2..u5': round(rmse(stars, p), DIGITS),
                               'without rows used for choosing': round(rmse(stars[free], p[free]), DIGITS),
@@ -197,9 +197,9 @@ def summarize(folder, ratings, rows, pairs, published, about, record=None):
     for a,b in pairs:
         pair = {'a': a, 'b': b}
         for key,splits in (('u1', ['u1']), ('folds', FOLDS), ('random', RANDOM)):
-            new = {s for name in (a, b) for s in better.get(name) or []} & {*splits}
             pair[key] = gain(a, b, splits)
-            if pair[key] is None and not new: pair[key] = gains_before.get((a, b), {}).get(key)
+            changed = {*new.get(a, []), *new.get(b, [])} & {*splits}
+            if pair[key] is None and not changed: pair[key] = gains_before.get((a, b), {}).get(key)
         res['pairs'].append(pair)
     return res
 
