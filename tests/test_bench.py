@@ -499,6 +499,8 @@ def test_a_record_that_is_kept_and_grows(tmp_path):
     assert new['rows'][1] == old['rows'][1]
     assert new['pairs'][0]['folds'] is None       # predictions of the other folds are gone, and one has changed
     assert all(report.is_done(run) for run in report.all_runs(tmp_path, new, made).values())
+    again = report.summarize(tmp_path, ratings, made, [('floor', 'some')], [], {}, new)
+    assert again['rows'] == new['rows']           # what the record has counted isn't counted twice
 
 def test_what_is_not_a_record(tmp_path):
     (tmp_path/'r.json').write_text('{}')

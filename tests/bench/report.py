@@ -26,7 +26,7 @@ def stored_runs(record, rows):
         old = of.get(row['name'], {})
         if old.get('digest') != digest(row): continue
         for split,error in old.get('rmse', {}).items():
-            run = {'rmse': error, 'digest': old['digest'], 'stored': True}
+            run = {'rmse': error, 'digest': old['digest'], 'stored': True, 'grown': split in old.get('grown', [])}
             if split in FOLDS:
                 run['settings'] = old['settings'][split]
                 valid = (old['valid'] or [None]*5)[FOLDS.index(split)]
@@ -42,6 +42,7 @@ def all_runs(folder, record, rows):
     runs = stored_runs(record, rows)
     for key,run in read_runs(folder).items():
         if key in runs and not is_done(run): continue      # it went wrong this time
+        if 'more_trials' in run and runs.get(key, {}).get('grown'): continue      # the record has counted them
         new = {**runs.get(key, {}), **run} if 'more_trials' in run else run
         runs[key] = {k: v for k,v in new.items() if k != 'known'}
     return runs
