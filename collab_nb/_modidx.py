@@ -2306,6 +2306,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
             'collab_nb.tools.site': { 'collab_nb.tools.site.LessonPage': ('tools/site.html#lessonpage', 'collab_nb/tools/site.py'),
                                       'collab_nb.tools.site.LessonPage.__init__': ( 'tools/site.html#lessonpage.__init__',
                                                                                     'collab_nb/tools/site.py'),
+                                      'collab_nb.tools.site.LessonPage._fold': ( 'tools/site.html#lessonpage._fold',
+                                                                                 'collab_nb/tools/site.py'),
                                       'collab_nb.tools.site.LessonPage._relative': ( 'tools/site.html#lessonpage._relative',
                                                                                      'collab_nb/tools/site.py'),
                                       'collab_nb.tools.site.LessonPage.begin': ( 'tools/site.html#lessonpage.begin',

@@ -59,6 +59,13 @@ def test_a_broken_link_would_be_found(site):
     found = list(broken(site, {'x.html': soup, 'api.html': api, 'index.html': soup}))
     assert len([f for f in found if f.startswith('x.html')]) == 3
 
+def test_each_picture_of_a_notebook_is_on_its_page(pages):
+    for path in PUBLISHED:
+        if path.stem in ('index', 'api'): continue
+        cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == 'code']
+        n = sum('image/png' in o.get('data', {}) for c in cells for o in c.outputs)
+        assert len(pages[page_name(path)].find_all('img')) >= n, f'{path.name}: the page lacks one of {n} pictures'
+
 def test_each_picture_has_a_text(pages):
     for name,soup in pages.items():
         for img in soup.find_all('img'): assert len(img.get('alt', '')) > 10, f'{name}: {str(img)[:80]}'

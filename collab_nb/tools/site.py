@@ -52,11 +52,14 @@ class LessonPage(Processor):
     def __init__(self,
         nb, # The notebook, before any processor has seen it
     ):
-        "Imports that JupyterLab folds would be hidden here: they're folded here, too"
+        "Imports and drawings whose code JupyterLab folds would be hidden here, picture and all: they're folded, too"
         super().__init__(nb)
+        self.drawings = set()
         for cell in nb.cells:
             hidden = cell.get('metadata', {}).get('jupyter', {}).get('source_hidden')
-            if not (hidden and cell.cell_type == 'code' and _only_imports(cell.source)): continue
+            if not (hidden and cell.cell_type == 'code'): continue
+            if _has_picture(cell): self.drawings.add(cell.get('id'))
+            elif not _only_imports(cell.source): continue
             cell.directives_.pop('hide', None)
             cell.source = re.sub(r'(?m)^#\| hide\b.*\n', '', cell.source)
 
@@ -97,8 +100,12 @@ class LessonPage(Processor):
             cell.source = None
             return
         if self.lesson: cell.source = re.sub(r'(?m)^#\| code-(fold|summary):.*\n', '', cell.source)
-        if _only_imports(cell.source) and '| hide' not in cell.source:
-            cell.source = f'#| code-fold: true\n#| code-summary: "Imports"\n{cell.source}'
+        if cell.get('id') in self.drawings: self._fold(cell, 'The code of this picture')
+        if _only_imports(cell.source) and '| hide' not in cell.source: self._fold(cell, 'Imports')
+
+    def _fold(self, cell, name):
+        "Of the code, `name` is all that shows until it's clicked"
+        cell.source = f'#| code-fold: true\n#| code-summary: "{name}"\n{cell.source}'
 
 # %% ../../nbs/tools/site.ipynb #site-011
 def cover(
