@@ -85,9 +85,13 @@ def floor(
 def scores_so_far(
     before:str, # A chapter, such as '04': only models of earlier ones are shown
     title:str='', # Says what to see
+    root:bool=False, # The RMSE, in stars, as what goes further reports it; otherwise the MSE
 ): # matplotlib axes
     "Where the course stands when a chapter begins: a row of dots for each model so far, and the floor"
-    return score_dots(scoreboard_bars(read_scoreboard(before=before)), floor=floor(), clip=1, title=title)
+    bars,line = scoreboard_bars(read_scoreboard(before=before)),floor()
+    if not root: return score_dots(bars, floor=line, clip=1, title=title)
+    return score_dots({name: np.sqrt(errors) for name,errors in bars.items()}, floor=line**.5, clip=1, title=title,
+                      xlabel='validation RMSE (stars; left is better)')
 
 def draw_scoreboard(
     path:str|Path, # Where the picture goes: a PNG file

@@ -14,7 +14,7 @@ import pytest
 from collab_nb.data import fold_split
 from collab_nb.evaluate import Scores,evaluate
 from collab_nb.further.sampler import interval_coverage,star_places
-from collab_nb.record import gain_table,headline,read_record,record_table
+from collab_nb.record import PM,gain_table,headline,read_record,record_table
 from collab_nb.splits import inner_split
 from collab_nb.synth import synth_ratings
 from conftest import ROOT
@@ -269,12 +269,12 @@ def test_the_record_of_a_toy_folder(tmp_path):
     got,none = res['pairs']
     assert got['u1'][0] == pytest.approx(other['rmse']['u1']-some['rmse']['u1'], abs=1e-5) and got['u1'][1] > 0
     assert got['random'] is None and none['u1'] is None
-    text,u1 = record_table(res),f"{some['rmse']['u1']:.4f} ± {some['se_u1']:.4f}"
+    text,u1 = record_table(res),f"{some['rmse']['u1']:.4f}{PM}{some['se_u1']:.4f}"
     line = f"| **some** | ratings | {u1} | {some['mean']:.4f} |  | 1.0 | 2 | 2 |"
     for cells in (line, '| 1.0 | 0 |  |', '| 1.0 |  |  |'):
         assert cells in text
     gains = gain_table(res)
-    assert f"| other | some | {got['u1'][0]:+.4f} ± {got['u1'][1]:.4f} |" in gains and 'nobody' not in gains
+    assert f"| other | some | {got['u1'][0]:+.4f}{PM}{got['u1'][1]:.4f} |" in gains and 'nobody' not in gains
     report.draw(res, tmp_path/'record.png')
     assert (tmp_path/'record.png').stat().st_size > 10_000 and not list(tmp_path.glob('part-*'))
 
@@ -303,7 +303,7 @@ def test_a_record_of_few_folds_has_empty_cells(tmp_path):
     assert some['mean'] is some['cpu'] is some['mb'] is None and 'mean_unused' not in some
     assert set(some['rmse']) == {'u1', 'u3'} and 'rmse' not in other
     text = record_table(res)
-    assert f"± {some['se_u1']:.4f} |  |  |  | 2 |  |" in text and '| other | ratings | not run |' in text
+    assert f"{PM}{some['se_u1']:.4f} |  |  |  | 2 |  |" in text and '| other | ratings | not run |' in text
     report.draw(res, tmp_path/'record.png')
 
 def test_predictions_that_are_not_the_run_s_and_trials_that_differ(tmp_path):
