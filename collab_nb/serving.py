@@ -1043,9 +1043,34 @@ class _Kept:
         for n,r,v in zip(t['pending_items'], t['pending_users'].tolist(), t['pending_values'].tolist()):
             self._late.setdefault(config['pending'][n], {})[r] = v
 
+# %% ../nbs/lib/serving.ipynb #serving-053p
+class _Paging:
+    "A page to rate movies on"
+    def to_html(self,
+        path:str|Path, # An .html file; one that's there is replaced
+        items:pd.DataFrame|None=None, # A row for each item: ids, and titles, years, genres, as far as there are any
+        stars=None, # A `Recommender` of ratings that predicts stars; default: this one, if it does
+        **kwargs, # `heading`, `about`, `scale`, and columns: as in `collab_nb.page.page_html`
+    )->Path: # The file
+        """One HTML file to rate movies on, with this model inside: it opens from disk and needs no network. Nobody's
+        ratings are in it, but the titles are, so the license of the data goes for the file, too. Raises a `ValueError`
+        for a model that's too large for a page"""
+        from collab_nb.page import write_page
+        return write_page(path, self, items, stars, **kwargs)
+
+    def rater(self,
+        items:pd.DataFrame|None=None, # As in `to_html`
+        stars=None, # As in `to_html`
+        height:int=760, # Of the frame, in pixels
+        **kwargs, # As in `to_html`
+    ): # For a notebook to show
+        "The page of `to_html` in a frame. If you save the notebook with this output, it holds the page"
+        from collab_nb.page import Frame,page_html
+        return Frame(page_html(self, items, stars, **kwargs), height)
+
 # %% ../nbs/lib/serving.ipynb #serving-054
 class Recommender(_Listing, _Everybody, _FoldingIn, _Explaining, _Updating, _Forgetting, _Saving, _Loading,
-                  _Making, _Kept):
+                  _Making, _Kept, _Paging):
     """One family with the same verbs: `StarRecommender` for models of ratings, `ImplicitRecommender` (`ials`) and
     `ItemRecommender` (`ease`) for models of who has what. Make one by `from_learner`, `from_factors`, `load`, or
     training with `ials` or `ease`"""

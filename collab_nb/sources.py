@@ -287,13 +287,28 @@ def _check_stars(stars, movies):
             raise ValueError(f'the stars of {title!r} must be a number from 1 to 5, got {s!r}')
 
 # %% ../nbs/lib/sources.ipynb #sources-024
+def _read_stars(path, movies):
+    "Stars by title, from a file that the page to rate movies on has saved"
+    try: kept = pd.read_csv(path)
+    except (OSError, ValueError) as e: raise ValueError(f"{path} can't be read: {e}") from None
+    if not {'movie', 'rating'} <= set(kept):
+        raise ValueError(f"{path} must have columns movie and rating, got {', '.join(map(str, kept))}")
+    titles = kept.movie.map(movies.set_index('movie').title)
+    if titles.isna().any():
+        raise ValueError(f'{path}: movie {kept.movie[titles.isna()].iloc[0]} is not in the table')
+    twins = titles.isin(movies.title[movies.title.duplicated()])
+    if twins.any(): print(f'left out, because two movies have this title: {"; ".join(titles[twins])}')
+    return dict(zip(titles[~twins], kept.rating[~twins].astype(float), strict=True))
+
 def my_ratings(
     movies:pd.DataFrame, # What `read_movies` gives
-    stars:dict|None=None, # Your stars by title, kept in `my_file()`; default: those kept there, or else the persona's
+    stars:dict|str|Path|None=None, # Your stars by title, or a file from the page to rate movies on; they're kept in
+                                   # `my_file()`; default: those kept there, or else the persona's
 )->pd.DataFrame: # `user` (944), `movie`, `rating`, `timestamp`, `title`
     """Your ratings as rows of the table. The persona's stars never overwrite your own: passed unchanged, they mean
     "what I said before". Raises a `ValueError` for an unknown title or a rating outside 1 to 5"""
     file = my_file()
+    if isinstance(stars, (str, Path)): stars = _read_stars(stars, movies)
     if stars is not None and stars != PERSONA:
         if not stars:
             raise ValueError(f'stars must rate at least one movie, such as {{"Star Wars (1977)": 5}}, got {stars!r}')

@@ -109,7 +109,8 @@ def _yaml(tree, indent=0):
             lines += [start, *_yaml(value, indent+4)] if isinstance(value, list) else [f'{start} {value}']
     return lines
 
-PAGES = {'your_own_ratings.ipynb': 'Your own ratings', 'teachers.ipynb': 'For teachers'}     # pages of their own
+PAGES = {'rate_movies.ipynb': 'Rate movies', 'your_own_ratings.ipynb': 'Your own ratings',
+         'teachers.ipynb': 'For teachers'}     # pages of their own
 
 def _entry(title, href):
     "A menu's entry under a name of its own"
