@@ -207,4 +207,5 @@ class Frame:
     def _repr_html_(self):
         return (f'<iframe srcdoc="{html.escape(self.page)}" title="{html.escape(self.name)}" height="{self.height}" '
                 'sandbox="allow-scripts allow-same-origin allow-downloads" allow="clipboard-write" '
-                'style="width: 100%; border: 0"></iframe>')
+                'style="width: 100%; border: 0">A page to rate movies on, where frames are shown: in a notebook that '
+                'runs, or on the site.</iframe>')

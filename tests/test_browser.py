@@ -141,7 +141,7 @@ def test_run_all_in_jupyterlab(browser, lab, name):
         last = page.locator('.jp-CodeCell .jp-InputPrompt').last
         wrong = page.locator(','.join(f'.jp-OutputArea-output[data-mime-type="application/vnd.jupyter.{kind}"]'
                                       for kind in ('error', 'stderr')))
-        idle,end = 0,time.time()+180
+        idle,end = 0,time.time()+600
         while time.time() < end and idle < 3:
             idle = idle+1 if wrong.count() or all_idle(lab) and re.search(r'\d', last.inner_text()) else 0
             time.sleep(1)

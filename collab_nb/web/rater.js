@@ -41,9 +41,9 @@ const say = text => {
 
 // ---- Titles, and how they're found
 
+const spelled = {ø: 'o', æ: 'ae', œ: 'oe', ß: 'ss', ł: 'l', đ: 'd', '&': ' and '};
 const plainText = text => text.normalize('NFD').replace(/[\p{M}'’`.*]/gu, '').toLowerCase()
-  .replace(/ø/g, 'o').replace(/æ/g, 'ae').replace(/œ/g, 'oe').replace(/ß/g, 'ss').replace(/ł/g, 'l').replace(/đ/g, 'd')
-  .replace(/&/g, ' and ').replace(/[^\p{L}\p{N}]+/gu, ' ').trim();
+  .replace(/[øæœßłđ&]/g, letter => spelled[letter]).replace(/[^\p{L}\p{N}]+/gu, ' ').trim();
 const splitYear = title => {
   const found = /^(.*\S)\s*\((\d{4})\)\s*$/s.exec(title);
   return found ? [found[1], Number(found[2])] : [title, null];
@@ -61,8 +61,9 @@ const names = titles.map((title, i) => {
 const released = titles.map((title, i) => years[i] ?? splitYear(title)[1]);
 const yearOf = i => released[i];
 const full = i => `${names[i]}${yearOf(i) === null ? '' : ` (${yearOf(i)})`}`;
-const bare = names.map(name => noArticle(plainText(name)));
-const searchable = names.map((name, i) => ` ${plainText(name)} ${yearOf(i) ?? ''}`);
+const plain = names.map(plainText);
+const bare = plain.map(noArticle);
+const searchable = plain.map((text, i) => ` ${text} ${yearOf(i) ?? ''}`);
 const squeezed = searchable.map(text => text.replaceAll(' ', ''));
 
 // Movies with words that start like the words of a query, the closest titles first
@@ -219,6 +220,7 @@ const predicted = (p, i) => {
 };
 // Whoever rates is "you"; of two people, the one who's still called Me
 const you = p => state.who !== 2 || state.names[p] === nobody[0];
+const owner = () => state.names[state.who] === nobody[0] ? 'Your' : `${state.names[state.who]}'s`;
 const subject = p => you(p) ? 'you' : state.names[p] === nobody[1] ? 'your friend' : state.names[p];
 
 // "Because you gave Fargo 5 and Aliens 4"
@@ -226,7 +228,8 @@ const because = (i, p) => {
   const mine = opinion(lister, p);
   if (!mine || state.popular === 1) return '';
   const reasons = lister.explain(mine.person, i).filter(reason => reason[1]);
-  const verb = `${subject(p)} ${lister.needsStars ? 'gave' : 'liked'}`, worth = j => lister.needsStars ? ` ${ratingOf(p, j)}` : '';
+  const verb = `${subject(p)} ${lister.needsStars ? 'gave' : 'liked'}`;
+  const worth = j => lister.needsStars ? ` ${ratingOf(p, j)}` : '';
   const pro = reasons.filter(reason => reason[1] > 0).slice(0, 2), [con] = reasons[0]?.[1] < 0 ? reasons[0] : [];
   const found = con === undefined ? [] : [`in spite of ${names[con]}, which ${verb}${worth(con)}`];
   if (pro.length) found.push(`because ${verb} ${and(pro.map(([j]) => names[j] + worth(j)))}`);
@@ -248,7 +251,8 @@ const tile = i => {
   if (first) node.style.background = `linear-gradient(135deg, ${first} 62%, ${second} 62%)`;
   return node;
 };
-const facts = i => [yearOf(i), genres[i].map(g => data.genre_names[g]).slice(0, 3).join(', ')].filter(Boolean).join(' · ');
+const facts = i => [yearOf(i), genres[i].slice(0, 3).map(g => data.genre_names[g]).join(', ')]
+  .filter(Boolean).join(' · ');
 const starText = value => `${value} ${halves || lowest > 0 ? value === 1 ? 'star' : 'stars' : 'points'}`;
 
 let groups = 0;
@@ -257,7 +261,8 @@ const starGroup = (i, p) => {
   const legend = make('legend', {class: state.who === 2 ? 'person' : 'unseen'});
   legend.append(...state.who === 2 ? [state.names[p], make('span', {class: 'unseen'}, `: rating of ${names[i]}`)]
     : [`Rating of ${names[i]}`]);
-  const group = make('fieldset', {class: 'stars', 'data-rate': i, 'data-person': p}, legend);
+  const kind = steps.length > 6 && !halves ? 'stars many' : 'stars';
+  const group = make('fieldset', {class: kind, 'data-rate': i, 'data-person': p}, legend);
   for (const [k, value] of steps.entries()) {
     const half = !halves || (k === 0 && value % 1 === 0) ? '' : value % 1 ? ' left' : ' right';
     group.append(make('label', {class: `star${half}`, title: starText(value)},
@@ -296,10 +301,7 @@ let suggestions = [], query = '', rated = 30;
 const suggest = () => {
   const pick = () => byCount.filter(i => fresh(i) && lister.knows(i) && !seenBefore.has(i)).slice(0, 40);
   let pool = pick();
-  if (pool.length < 6) {
-    seenBefore.clear();
-    pool = pick();
-  }
+  if (pool.length < 6) { seenBefore.clear(); pool = pick(); }
   suggestions = [];
   const used = new Map();
   const cost = (i, k) => k + 6*genres[i].reduce((sum, g) => sum + (used.get(g) ?? 0), 0)/Math.max(1, genres[i].length);
@@ -312,10 +314,10 @@ const suggest = () => {
   }
 };
 const showFound = () => {
-  const hits = query.trim() ? search(query) : null;
+  const hits = query.trim() ? search(query) : null, first = hits?.length > 8 ? 'The first 8 of ' : '';
   show('others', !hits);
-  write('found-note', !hits ? 'Some that many people know:' : !hits.length ? `No movie here matches “${query.trim()}”.`
-    : hits.length > 8 ? `The first 8 of ${hits.length.toLocaleString('en')} movies:` : `${plural(hits.length, 'movie')}:`);
+  write('found-note', !hits ? 'Some that many people know:' : hits.length ? `${first}${plural(hits.length, 'movie')}:`
+    : `No movie here matches “${query.trim()}”.`);
   if (!hits && !suggestions.length) suggest();
   fill('found', hits ? hits.slice(0, 8) : suggestions);
 };
@@ -334,8 +336,8 @@ const mean = data.mean.toFixed(1);
 const basis = () => {
   const [who] = raters(), have = [0, 1].map(p => Boolean(opinion(lister, p)));
   if (state.who === 2) {
-    if (have.every(Boolean)) return "Each person's scores on the same scale; the lower of the two counts, so nobody has "
-      + "to sit through something they'd hate.";
+    if (have.every(Boolean)) return "Each person's scores on the same scale; the lower of the two counts, so nobody "
+      + "has to sit through something they'd hate.";
     if (have.some(Boolean)) return `So far this list suits only ${subject(have.indexOf(true))}: the other one hasn't `
       + 'rated enough.';
   } else if (have[who]) return `Made from ${plural(opinion(lister, who).n, lister.needsStars ? 'rating' : 'movie')}`
@@ -345,7 +347,7 @@ const basis = () => {
     : `Nothing rated so far is at least average (${mean}), so this is what most people rated. Add something you love.`;
   return 'What most people rated, until you rate something.';
 };
-const showReasons = shown => {
+const showReasons = () => {
   for (const node of part('list').children) {
     const i = Number(node.dataset.position);
     const reasons = raters().map(p => because(i, p)).filter(Boolean);
@@ -362,9 +364,9 @@ const showList = marks => {
     const moved = !marks || !before ? '' : was < 0 ? 'new here' : was > k ? `up ${was - k}` : '';
     node.querySelector('.moved').textContent = moved;
     node.classList.toggle('came', Boolean(moved));
-    node.classList.toggle('kept', kept);
-    node.querySelector('[data-act="watch"]').setAttribute('aria-pressed', kept);
-    node.querySelector('[data-act="watch"]').textContent = kept ? 'On watchlist' : 'Watchlist';
+    const keep = node.querySelector('[data-act="watch"]');
+    keep.setAttribute('aria-pressed', kept);
+    keep.textContent = kept ? 'On watchlist' : 'Watchlist';
     node.querySelector('.guess').textContent = guess(i);
   });
   // with many ratings the reasons take longer than the list
@@ -373,8 +375,7 @@ const showList = marks => {
   else showReasons();
   if (before && shown.length && shown[0] !== before[0]) say(`First on your list now: ${names[shown[0]]}.`);
   listed = shown;
-  const title = state.who === 2 ? 'A list for both of you' : state.names[state.who] === 'Me' ? 'Your list'
-    : `${state.names[state.who]}'s list`;
+  const title = state.who === 2 ? 'A list for both of you' : `${owner()} list`;
   const filtered = state.without.length + Boolean(state.decade) + Boolean(state.popular);
   write('list-title', title);
   write('basis', basis());
@@ -387,7 +388,8 @@ const showList = marks => {
 
 // ---- Your ratings, the watchlist, what's hidden
 
-const smallRow = (act, text) => i => movie(i, button(text, act, {class: 'quiet', 'aria-label': `${text}: ${names[i]}`}));
+const smallRow = (act, text) => i =>
+  movie(i, button(text, act, {class: 'quiet', 'aria-label': `${text}: ${names[i]}`}));
 const showShelves = () => {
   const mine = [...new Set(raters().flatMap(p => [...state.ratings[p].keys()]))].reverse();
   const gone = [...new Set(raters().flatMap(p => [...state.hidden[p].keys()]))].reverse();
@@ -398,8 +400,7 @@ const showShelves = () => {
   write('rated-count', mine.length ? mine.length.toLocaleString('en') : '');
   write('watch-count', kept.length ? kept.length.toLocaleString('en') : '');
   write('rated-note', mine.length ? 'The newest first.' : 'Nothing yet. Rate a movie above.');
-  write('ratings-title', state.who === 2 ? 'Both ratings' : state.names[state.who] === 'Me' ? 'Your ratings'
-    : `${state.names[state.who]}'s ratings`);
+  write('ratings-title', state.who === 2 ? "Both people's ratings" : `${owner()} ratings`);
   show('more', mine.length > rated);
   show('hidden-box', gone.length > 0);
   show('watch-note', !kept.length);
@@ -418,8 +419,9 @@ const scale = (i, p) => {       // the reasons for and against, as bars
       some.length ? make('ul', {}, ...some.slice(0, 4).map(([j, speaks]) => {
         const bar = make('span', {class: 'bar-of', 'aria-hidden': 'true'});
         bar.style.width = `${Math.max(3, 100*Math.abs(speaks)/most)}%`;
-        return make('li', {}, `${names[j]}, ${ratingOf(p, j)} `,
-          make('span', {class: 'amount'}, `${speaks > 0 ? '+' : '−'}${Math.abs(speaks).toFixed(2)}`), bar);
+        const amount = `${speaks > 0 ? '+' : '−'}${Math.abs(speaks).toFixed(2)}`;
+        return make('li', {}, make('span', {class: 'line'}, `${names[j]}, ${ratingOf(p, j)} `,
+          make('span', {class: 'amount'}, amount)), bar);
       })) : make('p', {class: 'hint'}, 'Nothing you rated.')));
 };
 const answer = p => {
@@ -450,9 +452,9 @@ const ask = text => {
 
 // ---- The map
 
-const WIDTH = 720, HEIGHT = 440;
+const WIDTH = 720;
 const known = data.map ? byCount.filter(i => data.map[i]).slice(0, 150) : [];
-let spots = new Map(), chosen = null, near = null;
+let spots = new Map(), height = 440, chosen = null, near = null;
 const shape = (tag, attributes, text = '') => {
   const node = document.createElementNS('http://www.w3.org/2000/svg', tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -463,22 +465,25 @@ const place = all => {
   const edge = k => [Math.min, Math.max].map(f => all.reduce((v, i) => f(v, data.map[i][k]), f === Math.min ? 9 : -9));
   const [[left, right], [low, high]] = [edge(0), edge(1)];
   spots = new Map(all.map(i => [i, [20 + (WIDTH - 40)*(data.map[i][0] - left)/Math.max(1e-9, right - left),
-    HEIGHT - 20 - (HEIGHT - 40)*(data.map[i][1] - low)/Math.max(1e-9, high - low)]]));
+    height - 20 - (height - 40)*(data.map[i][1] - low)/Math.max(1e-9, high - low)]]));
 };
 // Names next to their dots, as many as find room
 const labels = (order, unit) => {
-  const size = 12*unit, taken = order.slice(0, 40).map(i => spots.get(i)).map(([x, y]) => [x - 4, y - 4, x + 4, y + 4]);
-  const nodes = [];
+  const size = 12*unit, r = 5*unit, nodes = [];
+  const taken = order.slice(0, 30).map(i => spots.get(i)).map(([x, y]) => [x - r, y - r, x + r, y + r]);
   for (const i of order) {
     if (nodes.length >= 14/unit) break;
-    const [x, y] = spots.get(i), text = [...names[i]].length > 26 ? `${[...names[i]].slice(0, 24).join('')}…` : names[i];
+    const [x, y] = spots.get(i), letters = [...names[i]];
+    const text = letters.length > 26 ? `${letters.slice(0, 24).join('')}…` : names[i];
     const long = size*.56*[...text].length;
-    const options = [[x + 9, y + size/3, 'start', 0], [x - 9, y + size/3, 'end', long], [x, y - 10, 'middle', long/2],
-      [x, y + size + 7, 'middle', long/2]];
+    const gap = (i === chosen ? 15 : 10)*unit;
+    const options = [[x + gap, y + size/3, 'start', 0], [x - gap, y + size/3, 'end', long],
+      [x, y - gap, 'middle', long/2], [x, y + size + gap, 'middle', long/2]];
     for (const [tx, ty, anchor, back] of options) {
       const box = [tx - back, ty - size, tx - back + long, ty + 3];
-      if (box[0] < 0 || box[1] < 0 || box[2] > WIDTH || box[3] > HEIGHT) continue;
-      if (!taken.every(b => box[2] <= b[0] || b[2] <= box[0] || box[3] <= b[1] || b[3] <= box[1])) continue;
+      if (box[0] < 0 || box[1] < 0 || box[2] > WIDTH || box[3] > height) continue;
+      const clear = taken.every(b => box[2] <= b[0] || b[2] <= box[0] || box[3] <= b[1] || b[3] <= box[1]);
+      if (!clear && i !== near && i !== chosen) continue;
       taken.push(box);
       nodes.push(shape('text', {x: tx.toFixed(1), y: ty.toFixed(1), 'text-anchor': anchor, 'font-size': size.toFixed(1),
         class: i === chosen || i === near ? 'label now' : 'label'}, text));
@@ -497,10 +502,11 @@ const drawMap = () => {
   const ring = (some, kind, r) => some.filter(i => spots.has(i)).map(i => shape('circle', {
     cx: spots.get(i)[0].toFixed(1), cy: spots.get(i)[1].toFixed(1), r: r*unit, class: kind}));
   const mine = [...state.ratings[p].keys()].reverse();
-  const order = [...new Set([near, chosen, ...listed.slice(0, 4), ...mine.slice(0, 6), ...listed, ...known.slice(0, 30)])];
+  const first = [near, chosen, ...listed.slice(0, 4), ...mine.slice(0, 6), ...listed, ...known.slice(0, 30)];
+  const order = [...new Set(first)];
   nodes.push(...ring(listed, 'ring', 7), ...ring([...state.watch[0].keys()], 'dash', 10),
     ...ring(chosen === null ? [] : [chosen], 'target', 12), ...labels(order.filter(i => spots.has(i)), unit));
-  svg.setAttribute('viewBox', `0 0 ${WIDTH} ${HEIGHT}`);
+  svg.setAttribute('viewBox', `0 0 ${WIDTH} ${height}`);
   svg.setAttribute('aria-label', `A map of ${plural(spots.size, 'movie')}. The menu below goes through them.`);
   svg.replaceChildren(...nodes);
 };
@@ -509,11 +515,12 @@ const showMap = () => {
   const mine = raters().flatMap(p => [...state.ratings[p].keys()].reverse().slice(0, 300));
   const all = [...new Set([...known, ...mine, ...listed, ...state.watch[0].keys()])].filter(i => data.map[i]);
   if (all.join() !== [...spots.keys()].join()) {
-    place(all);
     const sorted = [...all].sort((a, b) => names[a].localeCompare(names[b], 'en'));
     part('spot').replaceChildren(make('option', {value: ''}, 'Choose a movie'),
       ...sorted.map(i => make('option', {value: i}, full(i))));
   }
+  height = part('map').clientWidth < 500 ? 680 : 440;      // a phone's map is nearly square
+  place(all);
   if (!spots.has(chosen)) chosen = null;
   part('spot').value = chosen ?? '';
   fill('chosen', chosen === null ? [] : [chosen]);
@@ -647,14 +654,14 @@ const importText = text => {
   report([
     found.size ? `Read ${plural(read, 'row')} and imported ${plural(found.size, 'rating')}.`
       : `Nothing was imported. Read ${plural(read, 'row')}, but no rating of a movie that this page knows.`,
-    missing.length && `${plural(missing.length, 'title')} ${missing.length === 1 ? "isn't" : "aren't"} here: ${some(missing)}.`,
+    missing.length && `Not here: ${plural(missing.length, 'title')}: ${some(missing)}.`,
     refused.length && `${plural(refused.length, 'row')} refused: ${some(refused)}.`]);
 };
 const importFile = async file => {
   if (file.size > LARGEST) return refuse(`The file has ${(file.size/1e6).toFixed(1)} MB, and 5 MB is the most.`);
   const bytes = new Uint8Array(await file.arrayBuffer());
   let text = null;
-  try { text = bytes.includes(0) ? null : new TextDecoder('utf-8', {fatal: true}).decode(bytes); } catch { /* not text */ }
+  try { if (!bytes.includes(0)) text = new TextDecoder('utf-8', {fatal: true}).decode(bytes); } catch { /* not text */ }
   return text === null ? refuse("It isn't text in UTF-8: save it as a CSV in UTF-8 first.") : importText(text);
 };
 const copy = async () => {
@@ -683,12 +690,12 @@ const showPeople = () => {
     if (node !== document.activeElement) node.value = state.names[k];
   });
   document.querySelectorAll('[data-act="undo"]').forEach(node => {
-    node.disabled = !done.length;
+    node.setAttribute('aria-disabled', !done.length);       // disabled would lose the focus
     node.title = done.length ? `Undo ${done.at(-1).label}` : '';
   });
   document.querySelectorAll('[data-one]').forEach(node => { node.disabled = state.who === 2; });
   write('save-note', state.who === 2 ? 'Choose one of the two above to export, import or copy ratings.'
-    : `Ratings of ${state.names[state.who]}, kept in this browser.`);
+    : `${owner()} ratings are kept in this browser.`);
 };
 const showFilters = () => {
   part('dial').value = state.popular;
@@ -696,7 +703,7 @@ const showFilters = () => {
   part('genres').querySelectorAll('input').forEach(node => { node.checked = state.without.includes(node.value); });
 };
 const render = ({marks = false} = {}) => {
-  const focus = document.activeElement, rows = focus?.closest?.('[data-rows]'), old = focus?.closest?.('[data-rows] > li');
+  const focus = document.activeElement, old = focus?.closest?.('[data-rows] > li'), rows = old?.parentNode;
   const place = old ? [...rows.children].indexOf(old) : -1;
   showPeople();
   showFilters();
@@ -721,10 +728,6 @@ const settle = changes => {         // settings aren't undone: they're one move 
 
 const acts = {
   undo,
-  names: () => {
-    show('names', part('names').hidden);
-    part('naming').setAttribute('aria-expanded', !part('names').hidden);
-  },
   others: () => { suggest(); showFound(); },
   more: () => { rated += 30; render(); },
   hide, unhide, watch,
@@ -755,6 +758,7 @@ document.addEventListener('click', event => {
     if (node.matches('.clear') && node.isConnected) group.querySelector('input').focus();
   } else if (node.closest('[data-who]')) {
     suggestions = [];
+    seenBefore.clear();
     settle({who: Number(node.closest('[data-who]').dataset.who)});
   } else if (node.closest('[data-act]')) {
     acts[node.closest('[data-act]').dataset.act](Number(node.closest('[data-position]')?.dataset.position));
@@ -762,12 +766,12 @@ document.addEventListener('click', event => {
 });
 // In stars, arrow keys only move: a rating can take the row off the list, so it waits for Space, Enter or a number
 const starKeys = (event, inputs) => {
-  const at = inputs.indexOf(event.target), key = event.key;
-  const to = {ArrowRight: at + 1, ArrowUp: at + 1, ArrowLeft: at - 1, ArrowDown: at - 1, Home: 0, End: inputs.length - 1}[key];
+  const at = inputs.indexOf(event.target), key = event.key, last = inputs.length - 1;
+  const to = {ArrowRight: at + 1, ArrowUp: at + 1, ArrowLeft: at - 1, ArrowDown: at - 1, Home: 0, End: last}[key];
   const typed = /^\d$/.test(key) && inputs.find(node => node.value === key || (key === '0' && node.value === '10'));
   if (to === undefined && !typed && key !== 'Enter') return;
   event.preventDefault();
-  if (to !== undefined) inputs[clip(to, 0, inputs.length - 1)].focus();
+  if (to !== undefined) inputs[clip(to, 0, last)].focus();
   else (typed || event.target).click();
 };
 document.addEventListener('keydown', event => {
