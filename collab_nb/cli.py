@@ -346,8 +346,10 @@ def page(
     rec = folder.recommender('lists', 'stars')
     stars = folder.recommender('stars') if 'stars' in folder.kinds else None
     items = folder.genres if (folder.folder/'genres.json').is_file() else None
-    limits = {} if stars is not None or not folder.about['scale'] else {
-        'scale': folder.about['scale'], 'mean': folder.about['mean']}
+    limits = {}
+    if stars is None:     # without ratings there's one star to give: "liked"
+        scale = folder.about['scale']
+        limits = {'scale': scale, 'mean': folder.about['mean']} if scale else {'scale': (1, 1, 1), 'mean': 1}
     rec.to_html(out, items, stars, item='item', heading=heading, **limits)
     size = Path(out).stat().st_size
     return ({'file': out, 'items': len(rec.items), 'bytes': size},

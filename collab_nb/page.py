@@ -34,7 +34,9 @@ def _stars(rec, items):
             'average': rec.average.tolist(), 'typical': rec.typical, 'weights': rec.ridge_weights.tolist()}
 
 def _implicit(rec, items):
-    return {'table': _packed(rec.item_table), 'width': rec.item_table.shape[1], 'trained': rec.trained[1],
+    known = rec.known.packed().values
+    return {'weight': float(known.mean()) if rec.weighted and len(known) else 1,
+            'table': _packed(rec.item_table), 'width': rec.item_table.shape[1], 'trained': rec.trained[1],
             'alpha': rec.alpha, 'reg': rec.reg, 'nu': rec.nu, 'row_weight': rec.row_weights[0]}
 
 def _items(rec, items): return {'table': _packed(rec.weights)}
@@ -56,20 +58,21 @@ def pack_model(
 def _years(frame, titles):
     if 'year' in frame: years = pd.to_numeric(frame['year'], errors='coerce')
     else: years = pd.to_numeric(titles.str.extract(r'\((\d{4})\)\s*$', expand=False), errors='coerce')
-    return [None if pd.isna(y) else int(y) for y in years]
+    return [int(y) if 0 < y < 10_000 else None for y in years]
 
 def _catalog(rec, items, item, title, genre):
     "Ids, titles, years, genres and counts of all that the recommender knows; and the names of the genres"
-    frame = pd.DataFrame({'item': rec.items, 'title': [rec.titles[i] for i in rec.items]})
+    frame = pd.DataFrame({'title': [rec.titles[i] for i in rec.items]})
     if items is not None:
         given = as_frame(items, 'items')
-        extra = pd.DataFrame({'item': [plain(i) for i in column(given, item, 'item')]})
-        for name,col in (('named', title), ('genres', genre), ('year', 'year')):
-            if col in given: extra[name] = given[col].to_numpy()
-        extra = extra.drop_duplicates('item')
-        if not extra['item'].isin(rec.items).any():
+        row = {plain(i): n for n,i in reversed(list(enumerate(column(given, item, 'item'))))}     # the first row counts
+        rows = [row.get(i) for i in rec.items]
+        if all(r is None for r in rows):
             raise ValueError(f"items must hold the recommender's items, such as {rec.items[0]!r}, got none of them")
-        frame = frame.merge(extra.astype({'item': frame['item'].dtype}), on='item', how='left')
+        for name,col in (('named', title), ('genres', genre), ('year', 'year')):
+            if col not in given: continue
+            values = given[col].tolist()
+            frame[name] = pd.Series([None if r is None else values[r] for r in rows], dtype=object)
         if 'named' in frame: frame['title'] = frame['named'].where(frame['named'].notna(), frame['title']).astype(str)
     said = frame['genres'] if 'genres' in frame else [None]*len(frame)
     each = [[g for g in v.split('|') if g] if isinstance(v, str) else [] for v in said]
@@ -92,15 +95,17 @@ def _map(rec, counts):
 def _scale(values, scale):
     "Lowest and highest rating, and the step between: at most ten ratings to choose from"
     if scale is None: scale = (values.min().item(), max(values.max(), values.min()+1).item()) if len(values) else (1, 5)
-    low,high,*step = scale
+    try: low,high,*step = (float(v) for v in scale)
+    except (TypeError, ValueError):
+        raise ValueError(f'scale must be two or three numbers, such as (1, 5, 1), got {scale!r}') from None
     if not step:
         half = (np.array([low, high, *values]) % 1 == .5).any()
         sizes = [s for s in (.5, 1, 2, 2.5, 5, 10, 20, 25) if (half or s > .5) and (high-low)/s <= 9]
         step = [next((s for s in sizes if ((high-low)/s).is_integer()), (high-low)/4)]
     scale = low,high,*step
-    steps = (high-low)/step[0] if step[0] > 0 else 0
-    if not 1 <= round(steps, 6) <= 9:
-        raise ValueError(f'scale must be (lowest, highest, step) with two to ten ratings, got {tuple(scale)}')
+    steps = (high-low)/step[0] if step[0] > 0 else -1
+    if not 0 <= round(steps, 6) <= 9:     # one rating: there's only "liked"
+        raise ValueError(f'scale must be (lowest, highest, step) with one to ten ratings, got {tuple(scale)}')
     return tuple(int(v) if float(v).is_integer() else float(v) for v in scale)
 
 # %% ../nbs/lib/page.ipynb #page-011
@@ -131,6 +136,8 @@ def page_html(
 )->str: # HTML, all in one piece
     """A page to rate movies on, with the model inside: a list that changes with each rating, with reasons. Raises a
     `ValueError` for a model that's too large for a page, and for items that the recommender doesn't know"""
+    if not rec.items: raise ValueError('the recommender has no items to rate')
+    if mean is not None and not np.isfinite(mean): raise ValueError(f'mean must be a number, got {mean}')
     heading = heading.encode('utf-8', 'replace').decode()
     if stars is None and rec.kind in ('stars', 'sets'): stars = rec
     if stars is not None and stars.kind not in ('stars', 'sets'):

@@ -145,8 +145,8 @@ const implicit = {
   equations(pairs) {
     const {gram, rest} = this.shared ?? this.background(), d = this.width-1;
     const parts = pairs.map(([p, w]) => ({
-      y: this.table.subarray(p*this.width, p*this.width+d), more: this.alpha*w,
-      target: 1 + this.alpha*w*(1-this.table[(p+1)*this.width-1]),
+      y: this.table.subarray(p*this.width, p*this.width+d), more: this.alpha*this.weight*w,
+      target: 1 + this.alpha*this.weight*w*(1-this.table[(p+1)*this.width-1]),
     }));
     const A = addOuter(Float64Array.from(gram), parts.map(t => t.y), parts.map(t => t.more)), b = rest.map(v => -v);
     for (const {y, target} of parts) for (let j = 0; j < d; j++) b[j] += target*y[j];

@@ -642,7 +642,11 @@ const readRatings = text => {
   }
   return {found, missing: [...new Set(missing)], refused, read: rows.length - 1};
 };
-const some = list => `${list.slice(0, 10).join('; ')}${list.length > 10 ? `; and ${list.length - 10} more` : ''}`;
+const brief = text => text.length > 80 ? `${text.slice(0, 79)}…` : text;
+const some = list => {
+  const more = list.length - 10;
+  return `${list.slice(0, 10).map(brief).join('; ')}${more > 0 ? `; and ${more} more` : ''}`;
+};
 const report = lines => part('report').replaceChildren(...lines.filter(Boolean).map(line => make('p', {}, line)));
 const refuse = why => report([`Nothing was imported. ${why}`]);
 const importText = text => {
