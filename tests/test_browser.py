@@ -18,7 +18,8 @@ from conftest import NBS, ROOT
 
 NOTEBOOKS = sorted(p.relative_to(NBS).with_suffix('').as_posix() for p in NBS.rglob('*.ipynb')
                    if '.ipynb_checkpoints' not in p.parts)
-PICTURES = {p: (NBS/f'{p}.ipynb').read_text(encoding='utf-8').count('"image/png": ') for p in NOTEBOOKS}
+PICTURES = {p: len(re.findall('"image/(?:png|svg[+]xml)": ', (NBS/f'{p}.ipynb').read_text(encoding='utf-8')))
+            for p in NOTEBOOKS}
 OPENED = [n for n in NOTEBOOKS if n not in ('lib/scoreboard', 'index')]
 PAGES = [re.sub(r'(^|/)\d\d_', r'\1', p) for p in NOTEBOOKS if not p.startswith('masters')]
 

@@ -612,7 +612,8 @@ const ratingFrom = cell => {      // [value, why not]
   if (!text) return [null, 'the rating is empty'];
   if (!/^[-+]?(\d+([.,]\d*)?|[.,]\d+)$/.test(text)) return [null, "the rating isn't a number"];
   const value = Number(text.replace(',', '.'));
-  if (value < 0 || value > highest) return [null, `the rating is outside 0 to ${highest}`];
+  const least = Math.min(0, lowest), most = steps.length > 1 ? highest : Infinity;      // one star: any rating is a like
+  if (value < least || value > most) return [null, `the rating is outside ${least} to ${highest}`];
   return [steps.reduce((a, b) => Math.abs(b - value) <= Math.abs(a - value) ? b : a), ''];
 };
 // Which movie a row is about: its title if it has one, since another file's ids mean other movies
