@@ -612,7 +612,7 @@ const ratingFrom = cell => {      // [value, why not]
   if (!text) return [null, 'the rating is empty'];
   if (!/^[-+]?(\d+([.,]\d*)?|[.,]\d+)$/.test(text)) return [null, "the rating isn't a number"];
   const value = Number(text.replace(',', '.'));
-  const least = Math.min(0, lowest), most = steps.length > 1 ? highest : Infinity;      // one star: any rating is a like
+  const least = Math.min(0, lowest), most = steps.length > 1 ? highest : Infinity;     // one star: any rating will do
   if (value < least || value > most) return [null, `the rating is outside ${least} to ${highest}`];
   return [steps.reduce((a, b) => Math.abs(b - value) <= Math.abs(a - value) ? b : a), ''];
 };
