@@ -117,6 +117,11 @@ def part(page, name): return page.locator(f'[data-part="{name}"]')
 def act(page, name): return page.locator(f'[data-act="{name}"]:visible').first
 def listed(page): return page.evaluate('rater.list()')
 def names(page, where='list'): return part(page, where).locator('> li strong').all_text_contents()
+def reload(page):
+    "Chromium's storage reaches its main process a moment after the page wrote it, later on a busy machine"
+    page.wait_for_timeout(300)
+    page.reload()
+
 def rated(page, person=0): return dict(page.evaluate(f'[...rater.state.ratings[{person}]]'))
 def rate(page, ratings, person=0):
     page.evaluate('([all, p]) => all.forEach(([i, v]) => rater.rate(i, v, p))', [list(ratings.items()), person])
@@ -322,7 +327,7 @@ def test_not_for_me(visit, both):
     first = names(page)[0]
     part(page, 'list').locator('[data-act=hide]').first.click()
     assert first not in names(page)
-    page.reload()
+    reload(page)
     give(page, 'amelie', 5)
     assert first not in names(page) and names(page, 'hidden') == [first]
     unfold(page)
@@ -338,7 +343,7 @@ def test_the_watchlist(visit, both, tmp_path):
     button.click()
     assert names(page) == before and names(page, 'watch') == [before[1]]
     expect(button).to_have_attribute('aria-pressed', 'true')
-    page.reload()
+    reload(page)
     rows = list(csv.reader(io.StringIO(saved(page, 'export-watch', tmp_path).read_text())))
     assert rows[0] == ['movie', 'title'] and rows[1][1].startswith(before[1]) and len(rows) == 2
     assert rows[1][0] == str(page.evaluate('rater.data.items.ids[[...rater.state.watch[0].keys()][0]]'))
@@ -354,7 +359,7 @@ def test_filters(visit, both):
     def shown(): return movies.iloc[[page.evaluate('i => rater.data.items.ids[i]', i)-1 for i in listed(page)]]
     assert not shown().genres.str.contains('Comedy|War').any() and shown().title.str.contains(r'\(197\d\)').all()
     assert len(shown()) > 4
-    page.reload()
+    reload(page)
     unfold(page)
     assert part(page, 'decade').input_value() == '1970' and shown().title.str.contains(r'\(197\d\)').all()
     for genre in ('Drama', 'Horror', 'Romance'): part(page, 'genres').get_by_label(genre).check()
@@ -376,7 +381,7 @@ def test_all_is_there_after_a_reload(visit, both):
     give(page, 'star wars', 2)
     part(page, 'dial').press('ArrowRight')
     before = names(page)
-    page.reload()
+    reload(page)
     assert names(page) == before and sorted(rated(page).values()) == [2, 5]
     assert part(page, 'dial').input_value() == '0.1'
     fresh = visit(both)     # another browser
@@ -402,7 +407,7 @@ def test_two_people(visit, both, models):
     gone = listed(page)[0]
     part(page, 'list').locator('[data-act=hide]').first.click()
     assert gone not in listed(page)
-    page.reload()
+    reload(page)
     assert page.locator('[data-who="1"]').inner_text() == 'Ann' and len(rated(page, 1)) == 2
 
 def test_what_would_i_give(visit, both, models):
@@ -448,7 +453,7 @@ def test_delete_everything(visit, both):
     assert rated(page) == {} and page.evaluate('localStorage.length') == 0
     act(page, 'undo').click()
     assert names(page) == before
-    page.reload()
+    reload(page)
     assert names(page) == before
 
 def test_two_tabs(visit, both):
@@ -597,7 +602,7 @@ def test_titles_of_strangers(visit, title, tmp_path):
     page.evaluate('rater.undo(), rater.undo()')
     page.evaluate('text => rater.importText(text)', text)
     assert rated(page) == {0: 4, 1: 2}
-    page.reload()
+    reload(page)
     assert rated(page) == {0: 4, 1: 2}
     page.evaluate('rater.rate(0, null)')
     assert len(names(page)) == 10 and page.evaluate('window.ran') is None
@@ -615,7 +620,7 @@ def test_ids_of_strangers(visit, ids, tmp_path):
     rate(page, mine)
     text = page.evaluate('rater.ratingsCsv()')
     assert [r['movie'] for r in csv.DictReader(io.StringIO(text, newline=''))] == list(map(str, ids))
-    page.reload()
+    reload(page)
     assert rated(page) == mine
     for p in mine: page.evaluate('p => rater.rate(p, null)', p)
     page.evaluate('text => rater.importText(text)', text)
@@ -724,7 +729,7 @@ def test_a_frame_keeps_ratings(visit, models, tmp_path):
     before = names(frame)
     give(frame, 'fargo', 5)
     assert names(frame) != before and part(frame, 'notice').is_hidden()
-    page.reload()
+    reload(page)
     assert list(rated(inside(page)).values()) == [5]
 
 def test_a_frame_that_may_keep_nothing(visit, models, tmp_path):
