@@ -18,8 +18,14 @@ from conftest import NBS, ROOT
 
 NOTEBOOKS = sorted(p.relative_to(NBS).with_suffix('').as_posix() for p in NBS.rglob('*.ipynb')
                    if '.ipynb_checkpoints' not in p.parts)
-PICTURES = {p: len(re.findall('"image/(?:png|svg[+]xml)": ', (NBS/f'{p}.ipynb').read_text(encoding='utf-8')))
-            for p in NOTEBOOKS}
+def pictures(name):
+    "Those that a notebook's outputs are, and those in its outputs' HTML"
+    cells = json.loads((NBS/f'{name}.ipynb').read_text(encoding='utf-8'))['cells']
+    shown = [o.get('data', {}) for c in cells for o in c.get('outputs', [])]
+    drawn = sum(bool({'image/png', 'image/svg+xml'} & set(d)) for d in shown)
+    return drawn + sum(''.join(d.get('text/html', '')).count('<img ') for d in shown)
+
+PICTURES = {p: pictures(p) for p in NOTEBOOKS}
 OPENED = [n for n in NOTEBOOKS if n not in ('lib/scoreboard', 'index')]
 PAGES = [re.sub(r'(^|/)\d\d_', r'\1', p) for p in NOTEBOOKS if not p.startswith('masters')]
 
