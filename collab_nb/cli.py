@@ -380,8 +380,7 @@ def _parser(name):
     p.epilog = None
     for action in p._actions:     # a switch needs no "(default: False)"
         if action.nargs == 0 and action.help: action.help = re.sub(r' \(default: (True|False)\)$', '', action.help)
-    for action in p._actions:     # -o, as other commands have it
-        if action.dest == 'out' and '-o' not in p._option_string_actions:
+        if action.dest == 'out':     # -o, as other commands have it
             action.option_strings.insert(0, '-o')
             p._option_string_actions['-o'] = action
     p.add_argument('--json', action='store_true', help='Print the result as JSON')

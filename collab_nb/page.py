@@ -50,14 +50,14 @@ def pack_model(
     """What a page needs to fold somebody in, as numbers and text. Raises a `ValueError` for a kind of recommender that
     no page can hold"""
     if rec.kind not in _pack: raise ValueError(f'the recommender must be one of {", ".join(_pack)}, got {rec.kind!r}')
-    unknown = sorted(set(items) - set(rec.items), key=items.index)
-    return {'kind': rec.kind, 'n': len(items), 'unknown': [items.index(i) for i in unknown],
+    known = set(rec.items)
+    return {'kind': rec.kind, 'n': len(items), 'unknown': [p for p,i in enumerate(items) if i not in known],
             **_pack[rec.kind](rec, items)}
 
 # %% ../nbs/lib/page.ipynb #page-009
-def _years(frame, titles):
-    if 'year' in frame: years = pd.to_numeric(frame['year'], errors='coerce')
-    else: years = pd.to_numeric(titles.str.extract(r'\((\d{4})\)\s*$', expand=False), errors='coerce')
+def _years(frame):
+    years = frame['year'] if 'year' in frame else frame['title'].str.extract(r'\((\d{4})\)\s*$', expand=False)
+    years = pd.to_numeric(years, errors='coerce')
     return [int(y) if 0 < y < 10_000 else None for y in years]
 
 def _catalog(rec, items, item, title, genre):
@@ -79,12 +79,12 @@ def _catalog(rec, items, item, title, genre):
     names = sorted({g for gs in each for g in gs})
     place = {g: n for n,g in enumerate(names)}
     counts = rec.known.counts(len(rec.items)).tolist()
-    return {'ids': rec.items, 'titles': frame['title'].tolist(), 'years': _years(frame, frame['title']),
+    return {'ids': rec.items, 'titles': frame['title'].tolist(), 'years': _years(frame),
             'genres': [[place[g] for g in gs] for gs in each], 'counts': counts},names
 
 def _map(rec, counts):
     "Where each item lies in the plane in which the best-known items differ most, from -1 to 1; None without factors"
-    if rec is None or rec.kind == 'items' or len(rec.items) < 3 or rec.item_table.shape[1] < 3: return None
+    if rec.kind == 'items' or len(rec.items) < 3 or rec.item_table.shape[1] < 3: return None
     F = rec.item_factors.astype(np.float64)
     often = F[np.argsort(-counts, kind='stable')[:300]]
     axes = np.linalg.svd(often-often.mean(0), full_matrices=False)[2][:2]
@@ -99,7 +99,7 @@ def _scale(values, scale):
     except (TypeError, ValueError):
         raise ValueError(f'scale must be two or three numbers, such as (1, 5, 1), got {scale!r}') from None
     if not step:
-        half = (np.array([low, high, *values]) % 1 == .5).any()
+        half = .5 in (low % 1, high % 1) or (values % 1 == .5).any()
         sizes = [s for s in (.5, 1, 2, 2.5, 5, 10, 20, 25) if (half or s > .5) and (high-low)/s <= 9]
         step = [next((s for s in sizes if ((high-low)/s).is_integer()), (high-low)/4)]
     scale = low,high,*step
@@ -142,16 +142,17 @@ def page_html(
     if stars is None and rec.kind in ('stars', 'sets'): stars = rec
     if stars is not None and stars.kind not in ('stars', 'sets'):
         raise ValueError(f'stars must be a recommender of ratings, got one of the kind {stars.kind!r}')
-    size = sum(_size(m, len(rec.items)) for m in ([rec] if stars in (None, rec) else [rec, stars]))
+    recs = [rec] if stars in (None, rec) else [rec, stars]
+    size = sum(_size(r, len(rec.items)) for r in recs)
     if size > MOST:
         raise ValueError(f'a page holds at most {MOST/1e6:.0f} MB, and this model with {len(rec.items):,} items needs '
                          f'{size/1e6:,.0f} MB: take fewer items or factors')
     catalog,names = _catalog(rec, items, item, title, genre)
-    models = [pack_model(rec, rec.items), *([] if stars in (None, rec) else [pack_model(stars, rec.items)])]
+    models = [pack_model(r, rec.items) for r in recs]
     values = stars.known.packed().values if stars is not None else np.zeros(0)
     low,high,step = _scale(values, scale)
     if mean is None: mean = float(values.mean()) if len(values) else (low+high)/2
-    places = _map(rec if rec.kind != 'items' else None, np.array(catalog['counts']))
+    places = _map(rec, np.array(catalog['counts']))
     stamp = hashlib.sha256(json.dumps([catalog['ids'], low, high]).encode()).hexdigest()[:16]
     data = {'version': 1, 'stamp': stamp, 'name': heading, 'about': about, 'scale': [low, high, step],
             'mean': float(mean), 'items': catalog, 'genre_names': names,

@@ -302,8 +302,7 @@ def _read_stars(path, movies):
 
 def my_ratings(
     movies:pd.DataFrame, # What `read_movies` gives
-    stars:dict|str|Path|None=None, # Your stars by title, or a file from the page to rate movies on; they're kept in
-                                   # `my_file()`; default: those kept there, or else the persona's
+    stars:dict|str|Path|None=None, # Stars by title, or the page's file; default: those in `my_file()`, or the persona's
 )->pd.DataFrame: # `user` (944), `movie`, `rating`, `timestamp`, `title`
     """Your ratings as rows of the table. The persona's stars never overwrite your own: passed unchanged, they mean
     "what I said before". Raises a `ValueError` for an unknown title or a rating outside 1 to 5"""
