@@ -118,9 +118,14 @@ def act(page, name): return page.locator(f'[data-act="{name}"]:visible').first
 def listed(page): return page.evaluate('rater.list()')
 def names(page, where='list'): return part(page, where).locator('> li strong').all_text_contents()
 def reload(page):
-    "Chromium's storage reaches its main process a moment after the page wrote it, later on a busy machine"
-    page.wait_for_timeout(300)
-    page.reload()
+    "Until Chromium's storage has it: what a page wrote reaches other processes later, on a busy machine after seconds"
+    kept = 'Object.entries(localStorage).sort().join()'
+    before = page.evaluate(kept)
+    for _ in range(30):
+        page.wait_for_timeout(300)
+        page.reload()
+        if page.evaluate(kept) == before: return
+    raise AssertionError(f'the reloaded page has {page.evaluate(kept)!r} of {before!r}')
 
 def rated(page, person=0): return dict(page.evaluate(f'[...rater.state.ratings[{person}]]'))
 def rate(page, ratings, person=0):
