@@ -291,10 +291,10 @@ def test_a_rating_changes_the_list_and_is_the_reason(visit, only_stars):
 
 def test_the_reasons_of_a_list_model(visit, both):
     page = visit(both)
-    assert names(page) == names(page) and 'What most people rated' in part(page, 'basis').inner_text()
+    assert names(page) == names(page) and 'that most people rated' in part(page, 'basis').inner_text()
     crowd = listed(page)
     give(page, 'fargo', 1)     # nothing is liked yet
-    assert 'Nothing rated so far' in part(page, 'basis').inner_text()
+    assert 'No rating is above average' in part(page, 'basis').inner_text()
     assert [i for i in listed(page) if i in crowd] == [i for i in crowd if i in listed(page)]
     give(page, 'star wars', 5)
     whys = [w for w in part(page, 'list').locator('.reason').all_inner_texts() if w]
@@ -316,6 +316,26 @@ def test_undo(visit, both):
     page.keyboard.press('Control+z')     # undoes typing
     assert len(rated(page)) == 1
 
+def test_undo_says_what_it_undid_and_takes_back_filters(visit, both):
+    page = visit(both)
+    unfold(page)
+    give(page, 'fargo', 5)
+    before = names(page)
+    part(page, 'decade').select_option('1970s')
+    for name in ('Comedy', 'War'): part(page, 'genres').get_by_label(name).check()
+    assert '2 on' not in part(page, 'filters-on').inner_text() and '3 on' in part(page, 'filters-on').inner_text()
+    for _ in range(5): part(page, 'dial').press('ArrowRight')
+    assert '3 on' in part(page, 'filters-on').inner_text()      # the dial isn't a filter
+    for left,label in (3, 'moving the dial'), (1, 'leaving out genres'), (0, 'choosing a decade'):
+        act(page, 'undo').click()
+        expect(part(page, 'say')).to_have_text(f'Undone: {label}.')
+        assert part(page, 'say').bounding_box()['height'] > 20      # it can be seen, too
+        assert (f'{left} on' if left else '') == part(page, 'filters-on').inner_text()
+    assert part(page, 'dial').input_value() == '0' and names(page) == before and rated(page)
+    part(page, 'decade').select_option('1970s')
+    act(page, 'nofilter').click()
+    assert names(page) == before and page.evaluate('document.activeElement.dataset.part') == 'list-title'
+
 def test_the_same_star_again_or_clear_takes_it_back(visit, both):
     page = visit(both)
     part(page, 'query').fill('fargo')
@@ -325,6 +345,25 @@ def test_the_same_star_again_or_clear_takes_it_back(visit, both):
         assert list(rated(page).values()) == [4]
         again.click()
         assert rated(page) == {}
+
+def test_search_forgives_a_slip(visit, both):
+    page = visit(both)
+    def found(words):
+        part(page, 'query').fill(words)
+        return [] if part(page, 'found-note').inner_text().startswith('No movie') else names(page, 'found')
+    for words in ('matrx', 'The Matirx', 'martix', 'amelie', 'fergo', 'starwars', 'star warz', 'quiet harbr 55'):
+        assert bool(found(words)) == (words not in ('The Matirx', 'martix')), words      # one slip in six letters, not two
+    assert found('matrx')[0] == 'The Matrix' and found('star warz')[0] == 'Star Wars'
+    assert found('xyzzy') == [] and found('arwars') == []      # not from the middle of a word
+    assert '400 movies from 1930 to' in part(page, 'within').inner_text()
+
+def test_an_import_says_what_it_changed(visit, both, tmp_path):
+    page = visit(both)
+    give(page, 'fargo', 2)
+    report = upload(page, 'title,rating\nFargo,4.5\nAmélie,3', tmp_path/'mine.csv')
+    assert 'Rounded 1 rating ' in report and 'Replaced 1 rating ' in report
+    act(page, 'undo').click()
+    assert list(rated(page).values()) == [2]
 
 def test_not_for_me(visit, both):
     page = visit(both)
@@ -647,8 +686,8 @@ IMPORTS = {     # content, how many ratings come in, what the page says
     'no header': ('Fargo,4\nAmélie,3', 0, 'first line'),
     'formulas': (table_of('"=cmd|\'/c calc\'!A1",4', 'Fargo,=1+1', 'Amélie,3'), 1, '=cmd'),
     'markup': (table_of(RUNS.replace('"', '') + ',4', 'Fargo,3'), 1, 'onerror'),
-    'ratings': (table_of(*(f'Fargo,{v}' for v in BAD)), 0, '9 rows refused'),
-    'rounded': (table_of('Fargo,3.2', 'Amélie,0'), 2, 'imported 2'),
+    'ratings': (table_of(*(f'Fargo,{v}' for v in BAD)), 0, 'Skipped 9 rows'),
+    'rounded': (table_of('Fargo,3.2', 'Amélie,0'), 2, 'Rounded 2 ratings'),
     'tabs': ('title\trating\nFargo\t4', 1, 'imported 1'),
     'semicolons': ('title;rating\nFargo;4,5\nAmélie;"3,0"', 2, 'imported 2'),
     'twice': (table_of('Fargo,1', 'fargo,2', 'Fargo (1996),4'), 1, 'Read 3 rows'),

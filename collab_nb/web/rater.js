@@ -34,9 +34,13 @@ const clip = (value, low, high) => Math.min(high, Math.max(low, value));
 const capital = text => text.charAt(0).toUpperCase() + text.slice(1);
 
 let speaking;
-const say = text => {
+const say = (text, seen = false) => {     // to a screen reader, and on the screen if `seen`
   clearTimeout(speaking);
-  speaking = setTimeout(() => write('say', text), 400);
+  speaking = setTimeout(() => {
+    write('say', text);
+    part('say').classList.toggle('toast', seen);
+    if (seen) speaking = setTimeout(() => part('say').classList.remove('toast'), 5000);
+  }, seen ? 0 : 400);
 };
 
 // ---- Titles, and how they're found
@@ -64,7 +68,31 @@ const full = i => `${names[i]}${yearOf(i) === null ? '' : ` (${yearOf(i)})`}`;
 const plain = names.map(plainText);
 const bare = plain.map(noArticle);
 const searchable = plain.map((text, i) => ` ${text} ${yearOf(i) ?? ''}`);
-const squeezed = searchable.map(text => text.replaceAll(' ', ''));
+// "star wars" also by "starwars": from any word on, without the spaces
+const runsOn = (i, text) => searchable[i].split(' ').some((_, k, words) => words.slice(k).join('').startsWith(text));
+// How many letters have to be put in, left out or changed so that a word starts like another (Levenshtein, 1966)
+const slips = (word, other) => {
+  let row = Array.from({length: other.length + 1}, (_, k) => k);
+  for (const [n, letter] of [...word].entries()) {
+    const next = [n + 1];
+    for (let k = 0; k < other.length; k++) {
+      next.push(Math.min(row[k] + (letter === other[k] ? 0 : 1), row[k+1] + 1, next[k] + 1));
+    }
+    row = next;
+  }
+  return Math.min(...row);
+};
+const allows = word => word.length > 7 ? 2 : word.length > 3 ? 1 : 0;
+let words = null;                   // each word of a title, and the movies that have it
+const misspelled = wanted => {
+  words ??= everything.reduce((map, i) => {
+    for (const word of new Set(plain[i].split(' '))) map.set(word, [...map.get(word) ?? [], i]);
+    return map;
+  }, new Map());
+  const having = wanted.map(one => new Set([...words].filter(([word]) =>
+    Math.abs(word.length - one.length) < 5 && slips(one, word) <= allows(one)).flatMap(([, some]) => some)));
+  return [...having[0]].filter(i => having.every(some => some.has(i)));
+};
 
 // Movies with words that start like the words of a query, the closest titles first
 const search = query => {
@@ -73,7 +101,8 @@ const search = query => {
   const having = some => everything.filter(i => some.every(word => searchable[i].includes(` ${word}`)));
   let hits = having(wanted);
   if (!hits.length && noArticle(all) !== all) hits = having(wanted.slice(1));
-  if (!hits.length) hits = everything.filter(i => squeezed[i].includes(wanted.join('')));
+  if (!hits.length) hits = everything.filter(i => runsOn(i, wanted.join('')));
+  if (!hits.length && all.length <= 80) hits = misspelled(wanted);
   const short = noArticle(all);
   const grade = new Map(hits.map(i => [i, bare[i] === short ? 0 : bare[i].startsWith(short) ? 1 : 2]));
   return hits.sort((a, b) => grade.get(a) - grade.get(b) || counts[b] - counts[a]);
@@ -116,7 +145,7 @@ const undo = () => {
   Object.assign(state, {who: last.who}, last.before);
   save();
   render({marks: true});
-  say(`Undone: ${last.label}.`);
+  say(`Undone: ${last.label}.`, true);
 };
 
 const rate = (position, value, p = state.who % 2) => {
@@ -124,11 +153,11 @@ const rate = (position, value, p = state.who % 2) => {
   const label = value === null ? `taking back the rating of ${names[position]}` : `rating ${names[position]}`;
   change(label, [['ratings', p, position, value ?? undefined]]);
 };
-const hide = i => change(`not for me, ${names[i]}`, raters().map(p => ['hidden', p, i, 1]));
+const hide = i => change(`leaving out ${names[i]}`, raters().map(p => ['hidden', p, i, 1]));
 const unhide = i => change(`listing ${names[i]} again`, raters().map(p => ['hidden', p, i, undefined]));
 const watch = i => {
   const on = state.watch[0].has(i);
-  change(`watchlist, ${names[i]}`, [['watch', 0, i, on ? undefined : 1]]);
+  change(`${on ? 'taking off' : 'putting on'} the watchlist, ${names[i]}`, [['watch', 0, i, on ? undefined : 1]]);
   say(on ? 'Taken off your watchlist.' : 'On your watchlist.');
 };
 const deleteEverything = () => {
@@ -136,7 +165,7 @@ const deleteEverything = () => {
     state[kind].flatMap((map, p) => [...map.keys()].map(i => [kind, p, i, undefined])));
   const {names: called, without, decade, popular} = blank();
   change('deleting everything', gone, {names: called, without, decade, popular});
-  say('Everything is deleted. Undo brings it back until you close the page.');
+  say('Everything is deleted. Undo brings it back until you close the page.', true);
 };
 
 // ---- Kept in the browser
@@ -244,10 +273,14 @@ const guess = i => {
 // ---- Rows: a tile, a title, and stars
 
 const hue = g => (g*137 + 205) % 360;
+const initials = text => {
+  const all = text.split(' '), telling = all.filter(word => !/^(of|the|a|an|and|in|on|to|for|with|from)$/.test(word));
+  return (telling.length ? telling : all).slice(0, 2);
+};
 const tile = i => {
   const [first, second = first] = genres[i].map(g => `hsl(${hue(g)} 38% 31%)`);
   const node = make('span', {class: 'tile', 'aria-hidden': 'true'},
-    (bare[i] || '?').split(' ').slice(0, 2).map(word => [...word][0]?.toUpperCase() ?? '').join(''));
+    initials(bare[i] || '?').map(word => [...word][0]?.toUpperCase() ?? '').join(''));
   if (first) node.style.background = `linear-gradient(135deg, ${first} 62%, ${second} 62%)`;
   return node;
 };
@@ -316,7 +349,7 @@ const suggest = () => {
 const showFound = () => {
   const hits = query.trim() ? search(query) : null, first = hits?.length > 8 ? 'The first 8 of ' : '';
   show('others', !hits);
-  write('found-note', !hits ? 'Some that many people know:' : hits.length ? `${first}${plural(hits.length, 'movie')}:`
+  write('found-note', !hits ? 'Well-known movies to start with:' : hits.length ? `${first}${plural(hits.length, 'movie')}:`
     : `No movie here matches “${query.trim()}”.`);
   if (!hits && !suggestions.length) suggest();
   fill('found', hits ? hits.slice(0, 8) : suggestions);
@@ -333,19 +366,25 @@ const listRow = i => row(i,
       {class: 'quiet', 'aria-label': `${state.who === 2 ? 'Not for us' : 'Not for me'}: ${names[i]}`}),
     make('span', {class: 'moved'})));
 const mean = data.mean.toFixed(1);
+// Two models, two answers: what to watch, and what you'd give it
+const apart = critic && critic !== lister
+  ? " The order is what you'd go for next. The stars are another model's guess, so the two can differ." : '';
 const basis = () => {
   const [who] = raters(), have = [0, 1].map(p => Boolean(opinion(lister, p)));
   if (state.who === 2) {
-    if (have.every(Boolean)) return "Each person's scores on the same scale; the lower of the two counts, so nobody "
-      + "has to sit through something they'd hate.";
+    if (have.every(Boolean)) return "Both people's scores are put on one scale, and the lower of the two counts, so "
+      + `nobody has to sit through something they'd hate.${apart}`;
     if (have.some(Boolean)) return `So far this list suits only ${subject(have.indexOf(true))}: the other one hasn't `
       + 'rated enough.';
-  } else if (have[who]) return `Made from ${plural(opinion(lister, who).n, lister.needsStars ? 'rating' : 'movie')}`
-    + `${lister.needsStars ? '' : ` that got ${steps.find(v => v >= data.mean) ?? highest} or more`}.`;
+  } else if (have[who]) {
+    const from = `Made from ${plural(opinion(lister, who).n, lister.needsStars ? 'rating' : 'movie')}`
+      + (lister.needsStars ? '.' : ` that got ${steps.find(v => v >= data.mean) ?? highest} or more.`);
+    return state.popular === 1 ? 'The movies that most people rated: the dial is at Popular.' : from + apart;
+  }
   if (raters().some(p => state.ratings[p].size)) return lister.needsStars
-    ? "The model doesn't know what's rated so far, so this is what most people rated."
-    : `Nothing rated so far is at least average (${mean}), so this is what most people rated. Add something you love.`;
-  return 'What most people rated, until you rate something.';
+    ? "The model doesn't know any movie you've rated, so these are the movies that most people rated."
+    : `No rating is above average (${mean}) yet, so these are the movies that most people rated. Add one you love.`;
+  return 'The movies that most people rated. Rate one, and the list changes.';
 };
 const showReasons = () => {
   for (const node of part('list').children) {
@@ -373,16 +412,19 @@ const showList = marks => {
   clearTimeout(reasonsLater);
   if (raters().some(p => (opinion(lister, p)?.n ?? 0) > 40)) reasonsLater = setTimeout(showReasons, 30);
   else showReasons();
-  if (before && shown.length && shown[0] !== before[0]) say(`First on your list now: ${names[shown[0]]}.`);
+  const more = before ? shown.filter(i => !before.includes(i)).length : 0;
+  if (before && !shown.length && before.length) say('No movie is left on your list.');
+  else if (before && shown.length && shown[0] !== before[0]) say(`First on your list now: ${names[shown[0]]}.`);
+  else if (more) say(`${plural(more, 'new movie')} on your list.`);
   listed = shown;
   const title = state.who === 2 ? 'A list for both of you' : `${owner()} list`;
-  const filtered = state.without.length + Boolean(state.decade) + Boolean(state.popular);
+  const filtered = state.without.length + Boolean(state.decade);
   write('list-title', title);
   write('basis', basis());
   write('filters-on', filtered ? `${filtered} on` : '');
   show('few', shown.length < LENGTH);
   write('few', shown.length ? `Only ${plural(shown.length, 'movie')} left.` : 'No movie is left for this list.');
-  show('nofilter', shown.length < LENGTH && state.without.length + Boolean(state.decade) > 0);
+  show('nofilter', filtered > 0);
   write('first', shown.length ? `${title}: 1. ${names[shown[0]]}` : title);
 };
 
@@ -395,11 +437,11 @@ const showShelves = () => {
   const gone = [...new Set(raters().flatMap(p => [...state.hidden[p].keys()]))].reverse();
   const kept = [...state.watch[0].keys()].reverse();
   fill('rated', mine.slice(0, rated));
-  fill('hidden', gone, smallRow('unhide', 'List again'));
-  fill('watch', kept, smallRow('watch', 'Take off'));
+  fill('hidden', gone, smallRow('unhide', 'Put back'));
+  fill('watch', kept, smallRow('watch', 'Remove'));
   write('rated-count', mine.length ? mine.length.toLocaleString('en') : '');
   write('watch-count', kept.length ? kept.length.toLocaleString('en') : '');
-  write('rated-note', mine.length ? 'The newest first.' : 'Nothing yet. Rate a movie above.');
+  write('rated-note', mine.length ? 'Newest first.' : 'Nothing yet. Rate a movie above.');
   write('ratings-title', state.who === 2 ? "Both people's ratings" : `${owner()} ratings`);
   show('more', mine.length > rated);
   show('hidden-box', gone.length > 0);
@@ -414,8 +456,9 @@ const scale = (i, p) => {       // the reasons for and against, as bars
   const mine = opinion(critic, p);
   const reasons = critic.explain(mine.person, i).filter(([, speaks]) => Math.abs(speaks) >= .005);
   const most = Math.max(...reasons.map(reason => Math.abs(reason[1])));
-  return [['For', reasons.filter(reason => reason[1] > 0)], ['Against', reasons.filter(reason => reason[1] < 0)]]
-    .map(([title, some]) => make('div', {class: `side ${title.toLowerCase()}`}, make('h3', {}, title),
+  return [['Pulls it up', 1], ['Pulls it down', -1]]
+    .map(([title, way]) => [title, reasons.filter(reason => reason[1]*way > 0)])
+    .map(([title, some], k) => make('div', {class: k ? 'side against' : 'side'}, make('h3', {}, title),
       some.length ? make('ul', {}, ...some.slice(0, 4).map(([j, speaks]) => {
         const bar = make('span', {class: 'bar-of', 'aria-hidden': 'true'});
         bar.style.width = `${Math.max(3, 100*Math.abs(speaks)/most)}%`;
@@ -430,7 +473,8 @@ const answer = p => {
   if (stars === null) return make('p', {class: 'hint'}, !critic.knows(asked) ? "The model doesn't know this movie."
     : `${capital(subject(p))} ${you(p) ? 'have' : 'has'} to rate something first.`);
   return make('div', {}, make('p', {class: 'result'}, `${words} give it about `, make('b', {}, stars.toFixed(1)),
-    given === undefined ? '' : make('span', {class: 'facts'}, `, with the ${given} it got counted in`)),
+    given === undefined ? '' : make('span', {class: 'facts'}, `, counting the ${given} already given`)),
+    make('p', {class: 'hint'}, 'The numbers say how far the guess would move if you took that rating back.'),
     make('div', {class: 'sides'}, ...scale(asked, p)));
 };
 const showAnswer = () => {
@@ -470,7 +514,7 @@ const place = all => {
 // Names next to their dots, as many as find room
 const labels = (order, unit) => {
   const size = 12*unit, r = 5*unit, nodes = [];
-  const taken = order.slice(0, 30).map(i => spots.get(i)).map(([x, y]) => [x - r, y - r, x + r, y + r]);
+  const taken = order.slice(0, 60).map(i => spots.get(i)).map(([x, y]) => [x - r, y - r, x + r, y + r]);
   for (const i of order) {
     if (nodes.length >= 14/unit) break;
     const [x, y] = spots.get(i), letters = [...names[i]];
@@ -502,7 +546,7 @@ const drawMap = () => {
   const ring = (some, kind, r) => some.filter(i => spots.has(i)).map(i => shape('circle', {
     cx: spots.get(i)[0].toFixed(1), cy: spots.get(i)[1].toFixed(1), r: r*unit, class: kind}));
   const mine = [...state.ratings[p].keys()].reverse();
-  const first = [near, chosen, ...listed.slice(0, 4), ...mine.slice(0, 6), ...listed, ...known.slice(0, 30)];
+  const first = [near, chosen, ...listed.slice(0, 4), ...mine.slice(0, 6), ...listed, ...mine, ...known.slice(0, 30)];
   const order = [...new Set(first)];
   nodes.push(...ring(listed, 'ring', 7), ...ring([...state.watch[0].keys()], 'dash', 10),
     ...ring(chosen === null ? [] : [chosen], 'target', 12), ...labels(order.filter(i => spots.has(i)), unit));
@@ -633,15 +677,19 @@ const readRatings = text => {
     throw new Error('The first line has to name the columns: rating, and movie or title, as in movie,title,rating.');
   }
   const found = new Map(), missing = [], refused = [];
+  let rounded = 0;
   for (const [line, cells] of rows.slice(1)) {
     const [i, title] = movieFrom(cells, at), [value, why] = ratingFrom(cells[at.rating]);
     if (why) refused.push(`line ${line}: ${why}`);
     else if (i === undefined) refused.push(`line ${line}: several movies are called ${title}, and there's no year`);
     else if (i === null && !title) refused.push(`line ${line}: there's no title`);
     else if (i === null) missing.push(title);
-    else found.set(i, value);
+    else {
+      found.set(i, value);
+      if (steps.length > 1 && Number(cells[at.rating].trim().replace(',', '.')) !== value) rounded++;
+    }
   }
-  return {found, missing: [...new Set(missing)], refused, read: rows.length - 1};
+  return {found, missing: [...new Set(missing)], refused, rounded, read: rows.length - 1};
 };
 const brief = text => text.length > 80 ? `${text.slice(0, 79)}…` : text;
 const some = list => {
@@ -654,13 +702,16 @@ const importText = text => {
   const p = state.who % 2;
   let result;
   try { result = readRatings(text); } catch (error) { return refuse(error.message); }
-  const {found, missing, refused, read} = result;
+  const {found, missing, refused, rounded, read} = result;
+  const replaced = [...found].filter(([i, v]) => (ratingOf(p, i) ?? v) !== v).length;
   if (found.size) change(`importing ${plural(found.size, 'rating')}`, [...found].map(([i, v]) => ['ratings', p, i, v]));
   report([
     found.size ? `Read ${plural(read, 'row')} and imported ${plural(found.size, 'rating')}.`
       : `Nothing was imported. Read ${plural(read, 'row')}, but no rating of a movie that this page knows.`,
-    missing.length && `Not here: ${plural(missing.length, 'title')}: ${some(missing)}.`,
-    refused.length && `${plural(refused.length, 'row')} refused: ${some(refused)}.`]);
+    rounded && `Rounded ${plural(rounded, 'rating')} to this page's steps.`,
+    replaced && `Replaced ${plural(replaced, 'rating')} that had another value here. Undo brings them back.`,
+    missing.length && `Couldn't find ${plural(missing.length, 'title')}: ${some(missing)}.`,
+    refused.length && `Skipped ${plural(refused.length, 'row')}: ${some(refused)}.`]);
 };
 const importFile = async file => {
   if (file.size > LARGEST) return refuse(`The file has ${(file.size/1e6).toFixed(1)} MB, and 5 MB is the most.`);
@@ -673,7 +724,7 @@ const copy = async () => {
   show('copied', false);
   try {
     await navigator.clipboard.writeText(literal());
-    report([`Copied ${plural(state.ratings[state.who % 2].size, 'rating')}. Paste them into a cell of your notebook.`]);
+    report([`Copied ${plural(state.ratings[state.who % 2].size, 'rating')}. Paste them into a notebook cell.`]);
   } catch {
     report([]);
     show('copied', true);
@@ -725,8 +776,15 @@ const render = ({marks = false} = {}) => {
     (target ?? part('list-title')).focus({preventScroll: true});
   }
 };
-const settle = changes => {         // settings aren't undone: they're one move away from what they were
-  Object.assign(state, changes);
+// Filters and the dial: moves of one kind in a row are undone together
+const settle = (label, changes) => {
+  const last = done.at(-1), {who} = state;
+  if (last?.label === label && last.who === who) done.pop();
+  change(label, [], changes);
+  if (last?.label === label && last.who === who) done.at(-1).before = {...done.at(-1).before, ...last.before};
+};
+const setNames = called => {        // typing has an undo of its own
+  state.names = called;
   save();
   render();
 };
@@ -743,7 +801,7 @@ const acts = {
     part('ask').focus();
     say(part('answer').querySelector('.result, .answers .hint').textContent);
   },
-  nofilter: () => settle({without: [], decade: ''}),
+  nofilter: () => { settle('clearing the filters', {without: [], decade: ''}); part('list-title').focus(); },
   export: () => download(ratingsCsv(), 'my_ratings.csv'),
   'export-watch': () => download(watchCsv(), 'watchlist.csv'),
   import: () => part('file').click(),
@@ -764,7 +822,8 @@ document.addEventListener('click', event => {
   } else if (node.closest('[data-who]')) {
     suggestions = [];
     seenBefore.clear();
-    settle({who: Number(node.closest('[data-who]').dataset.who)});
+    state.who = Number(node.closest('[data-who]').dataset.who);
+    render();
   } else if (node.closest('[data-act]')) {
     acts[node.closest('[data-act]').dataset.act](Number(node.closest('[data-position]')?.dataset.position));
   }
@@ -777,7 +836,10 @@ const starKeys = (event, inputs) => {
   if (to === undefined && !typed && key !== 'Enter') return;
   event.preventDefault();
   if (to !== undefined) inputs[clip(to, 0, last)].focus();
-  else (typed || event.target).click();
+  else {
+    typed?.focus();
+    (typed || event.target).click();
+  }
 };
 document.addEventListener('keydown', event => {
   const node = event.target, typing = node.matches('textarea, input:not([type=radio], [type=checkbox], [type=range])');
@@ -797,13 +859,13 @@ part('query').addEventListener('input', () => {
   say(part('found-note').textContent.replace(/:$/, '.'));
 });
 part('ask').addEventListener('input', () => ask(part('ask').value));
-part('dial').addEventListener('input', () => settle({popular: Number(part('dial').value)}));
-part('decade').addEventListener('change', () => settle({decade: part('decade').value}));
-part('genres').addEventListener('change', () => settle({
+part('dial').addEventListener('input', () => settle('moving the dial', {popular: Number(part('dial').value)}));
+part('decade').addEventListener('change', () => settle('choosing a decade', {decade: part('decade').value}));
+part('genres').addEventListener('change', () => settle('leaving out genres', {
   without: [...part('genres').querySelectorAll('input:checked')].map(node => node.value)}));
 part('names').addEventListener('input', () => {
   const typed = [...document.querySelectorAll('[data-name]')].map(node => [...node.value.trim()].slice(0, 30).join(''));
-  settle({names: typed.map((name, k) => name || nobody[k])});
+  setNames(typed.map((name, k) => name || nobody[k]));
 });
 part('file').addEventListener('change', async () => {
   const [file] = part('file').files;
@@ -824,7 +886,9 @@ const start = () => {
   const decades = [...new Set(everything.map(decadeOf).filter(decade => decade !== null))];
   document.title = data.name;
   write('name', data.name);
-  write('about', data.about || 'Rate a few movies and watch a list of others change.');
+  write('about', data.about || 'Rate a few movies, and see what to watch next.');
+  const dated = [...new Set(everything.map(yearOf).filter(year => year !== null))].sort((a, b) => a - b);
+  write('within', plural(ids.length, 'movie') + (dated.length > 1 ? ` from ${dated[0]} to ${dated.at(-1)}` : ''));
   part('decade').append(make('option', {value: ''}, 'any'),
     ...decades.sort((a, b) => b - a).map(year => make('option', {value: year}, `${year}s`)));
   part('genres').append(...data.genre_names.map(name =>
