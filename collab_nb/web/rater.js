@@ -458,7 +458,7 @@ const scale = (i, p) => {       // the reasons for and against, as bars
   const most = Math.max(...reasons.map(reason => Math.abs(reason[1])));
   return [['Pulls it up', 1], ['Pulls it down', -1]]
     .map(([title, way]) => [title, reasons.filter(reason => reason[1]*way > 0)])
-    .map(([title, some], k) => make('div', {class: k ? 'side against' : 'side'}, make('h3', {}, title),
+    .map(([title, some], k) => make('div', {class: `side ${k ? 'against' : 'for'}`}, make('h3', {}, title),
       some.length ? make('ul', {}, ...some.slice(0, 4).map(([j, speaks]) => {
         const bar = make('span', {class: 'bar-of', 'aria-hidden': 'true'});
         bar.style.width = `${Math.max(3, 100*Math.abs(speaks)/most)}%`;
