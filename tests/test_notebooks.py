@@ -97,7 +97,7 @@ def test_the_library_is_in_step(tmp_path):
     for name in ('pyproject.toml', 'settings.ini', 'README.md'): shutil.copy(ROOT/name, tmp_path)
     subprocess.run([sys.executable, '-c', EXPORT], cwd=tmp_path, check=True)
     files = {folder: {p.relative_to(folder): p.read_bytes() for p in sorted(folder.glob('collab_nb/**/*'))
-                      if p.is_file() and p.suffix != '.pyc'} for folder in (ROOT, tmp_path)}
+                      if p.is_file() and '__pycache__' not in p.parts} for folder in (ROOT, tmp_path)}
     for name,content in files[ROOT].items(): assert content == files[tmp_path].get(name), f'{name}: run make prepare'
     assert files[ROOT].keys() == files[tmp_path].keys()
 

@@ -133,7 +133,7 @@ def test_requirements_are_what_the_library_imports():
             if isinstance(node, ast.Import): imported |= {a.name.split('.')[0] for a in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level: imported.add(node.module.split('.')[0])
     third = {m for m in imported if m not in sys.stdlib_module_names and m != 'collab_nb'}
-    needed = CFG['requirements'].split() + CFG['io_requirements'].split()
+    needed = [r for k in CFG if k in ('requirements', 'io_requirements', 'speed_requirements') for r in CFG[k].split()]
     assert third == {re.split(r'[<>=]', r)[0] for r in needed}
 
 def test_addresses_are_written(tmp_path):
@@ -200,14 +200,16 @@ print("trained under pandas", pd.__version__)
 EVERY_MODULE = '''
 import importlib, pathlib, pkgutil, collab_nb
 names = [m.name for m in pkgutil.walk_packages(collab_nb.__path__, "collab_nb.")]
-for name in names: importlib.import_module(name)
+for name in names:
+    try: importlib.import_module(name)
+    except ImportError as e: assert name == "collab_nb.further.speed" and "collab_nb[speed]" in str(e), e
 print(*names)
 '''
 
 # What runs with the library alone: all but the site's pages, and what builds the course
-# `export` wants polars from the start, `your_own_ratings` is made of shell commands, `teachers` reads the notebooks,
+# `export` wants polars from the start and `14_speed` numba, `your_own_ratings` is made of shell commands, `teachers` reads the notebooks,
 # and `elsewhere` fetches another table, with pip
-OTHERS = 'index', 'api', 'export', 'your_own_ratings', 'teachers', 'elsewhere'
+OTHERS = 'index', 'api', 'export', '14_speed', 'your_own_ratings', 'teachers', 'elsewhere'
 READ = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if p.stem not in OTHERS
               and p.parent.name not in ('tools', 'masters', '.ipynb_checkpoints'))
 
