@@ -207,8 +207,8 @@ print(*names)
 '''
 
 # What runs with the library alone: all but the site's pages, and what builds the course
-# `export` wants polars from the start and `14_speed` numba, `your_own_ratings` is made of shell commands, `teachers` reads the notebooks,
-# and `elsewhere` fetches another table, with pip
+# `export` wants polars from the start and `14_speed` numba, `your_own_ratings` is made of shell commands, `teachers`
+# reads the notebooks, and `elsewhere` fetches another table, with pip
 OTHERS = 'index', 'api', 'export', '14_speed', 'your_own_ratings', 'teachers', 'elsewhere'
 READ = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if p.stem not in OTHERS
               and p.parent.name not in ('tools', 'masters', '.ipynb_checkpoints'))
