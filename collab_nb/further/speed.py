@@ -156,7 +156,10 @@ def fit_fast(
     users,items = (sorted_ids(column(train, c, what)) for c,what in ((user, 'user'), (item, 'item')))
     u,i = (pd.Index(ids).get_indexer(train[c]).astype(np.int32) for ids,c in ((users, user), (items, item)))
     held = None if valid is None else _held_out(valid, users, items, user, item, rating)
-    titles = dict(zip(train[item].map(plain), train[title])) if title in train.columns else None
+    titles = None
+    if title in train.columns:
+        named = train.drop_duplicates(item)
+        titles = dict(zip(named[item].map(plain), named[title]))
 
     mean,lo,hi = stars.mean(dtype=np.float64),stars.min(),stars.max()
     counts = np.bincount(u),np.bincount(i)
