@@ -133,7 +133,7 @@ def test_requirements_are_what_the_library_imports():
             if isinstance(node, ast.Import): imported |= {a.name.split('.')[0] for a in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level: imported.add(node.module.split('.')[0])
     third = {m for m in imported if m not in sys.stdlib_module_names and m != 'collab_nb'}
-    needed = [r for k in CFG if k in ('requirements', 'io_requirements', 'speed_requirements') for r in CFG[k].split()]
+    needed = [r for k in ('requirements', 'io_requirements', 'speed_requirements') for r in CFG[k].split()]
     assert third == {re.split(r'[<>=]', r)[0] for r in needed}
 
 def test_addresses_are_written(tmp_path):

@@ -17,7 +17,7 @@ except ImportError:
     raise ImportError("collab_nb.further.speed needs numba: pip install 'collab_nb[speed]'") from None
 
 # %% ../../nbs/further/14_speed.ipynb #14-006
-from ..columns import as_frame,as_ratings,column,plain,sorted_ids,whole_number
+from ..columns import as_frame,as_ratings,column,sorted_ids,whole_number
 from ..serving import KnownRatings,StarRecommender
 
 # %% ../../nbs/further/14_speed.ipynb #14-021
@@ -45,6 +45,17 @@ def _learn(P, Q, d, users, items, ratings, lr):
             row[d+2] += g*g
     return total
 
+# %% ../../nbs/further/14_speed.ipynb #14-023
+def _width(d): return -(-(d+4)//16)*16     # floats in a row: some whole lines of the cache
+
+def _rows(n, d, decay, rng):
+    "n rows: d factors near zero, a bias of 0, 1 for what each of these has seen, and the decay"
+    rows = np.zeros((n, _width(d)), dtype=np.float32)
+    rows[:,:d] = rng.standard_normal((n, d), dtype=np.float32)*(.1/d**.5)
+    rows[:,d+1:d+3] = 1
+    rows[:,d+3] = decay
+    return rows
+
 # %% ../../nbs/further/14_speed.ipynb #14-030
 @njit(nogil=True, cache=True, error_model='numpy')
 def _into_blocks(users, items, ratings, user_group, item_group, n_groups):
@@ -59,6 +70,11 @@ def _into_blocks(users, items, ratings, user_group, item_group, n_groups):
         u[free[b]],i[free[b]],r[free[b]] = users[k],items[k],ratings[k]
         free[b] += 1
     return u,i,r,starts
+
+# %% ../../nbs/further/14_speed.ipynb #14-031b
+def _groups(n, n_groups, rng):
+    "A group for each of n rows, at random, all of about the same size"
+    return (rng.permutation(n)*n_groups//n).astype(np.int16)
 
 # %% ../../nbs/further/14_speed.ipynb #14-036b
 @njit(nogil=True, cache=True, error_model='numpy')
@@ -92,17 +108,11 @@ _CLOSE = 2**20     # bytes of rows that a block may need: about what a core keep
 
 def _prepare(counts, d, reg, nu, rng):
     "Rows for users and for items, from the number of ratings of each, and the groups that they go into"
-    width = -(-(d+4)//16)*16     # a row is as wide as some lines of the cache
+    n_groups = int(np.clip(-(-4*_width(d)*sum(map(len, counts))//_CLOSE), 8, 64))
     tables,groups = [],[]
-    n_groups = int(np.clip(-(-4*width*sum(map(len, counts))//_CLOSE), 8, 64))
     for count in counts:
-        n = len(count)
-        rows = np.zeros((n, width), dtype=np.float32)
-        rows[:,:d] = rng.standard_normal((n, d), dtype=np.float32)*(.1/d**.5)
-        rows[:,d+1:d+3] = 1
-        rows[:,d+3] = reg*(count/count.mean())**(nu-1)
-        tables.append(rows)
-        groups.append((rng.permutation(n)*n_groups//n).astype(np.int16))
+        tables.append(_rows(len(count), d, reg*(count/count.mean())**(nu-1), rng))
+        groups.append(_groups(len(count), n_groups, rng))
     return tables,groups,n_groups
 
 def _mse(P, Q, d, mean, users, items, ratings, lo, hi):
@@ -156,10 +166,7 @@ def fit_fast(
     users,items = (sorted_ids(column(train, c, what)) for c,what in ((user, 'user'), (item, 'item')))
     u,i = (pd.Index(ids).get_indexer(train[c]).astype(np.int32) for ids,c in ((users, user), (items, item)))
     held = None if valid is None else _held_out(valid, users, items, user, item, rating)
-    titles = None
-    if title in train.columns:
-        named = train.drop_duplicates(item)
-        titles = dict(zip(named[item].map(plain), named[title]))
+    titles = train.drop_duplicates(item).set_index(item, drop=False)[title] if title in train.columns else None
 
     mean,lo,hi = stars.mean(dtype=np.float64),stars.min(),stars.max()
     counts = np.bincount(u),np.bincount(i)

@@ -85,10 +85,13 @@ const slips = (word, other) => {
 const allows = word => word.length > 7 ? 2 : word.length > 3 ? 1 : 0;
 let words = null;                   // each word of a title, and the movies that have it
 const misspelled = wanted => {
-  words ??= everything.reduce((map, i) => {
-    for (const word of new Set(plain[i].split(' '))) map.set(word, [...map.get(word) ?? [], i]);
-    return map;
-  }, new Map());
+  if (!words) {
+    words = new Map();
+    for (const i of everything) for (const word of new Set(plain[i].split(' '))) {
+      if (!words.has(word)) words.set(word, []);
+      words.get(word).push(i);
+    }
+  }
   const having = wanted.map(one => new Set([...words].filter(([word]) =>
     Math.abs(word.length - one.length) < 5 && slips(one, word) <= allows(one)).flatMap(([, some]) => some)));
   return [...having[0]].filter(i => having.every(some => some.has(i)));
@@ -778,10 +781,10 @@ const render = ({marks = false} = {}) => {
 };
 // Filters and the dial: moves of one kind in a row are undone together
 const settle = (label, changes) => {
-  const last = done.at(-1), {who} = state;
-  if (last?.label === label && last.who === who) done.pop();
+  const last = done.at(-1), again = last?.label === label && last.who === state.who;
+  if (again) done.pop();
   change(label, [], changes);
-  if (last?.label === label && last.who === who) done.at(-1).before = {...done.at(-1).before, ...last.before};
+  if (again) Object.assign(done.at(-1).before, last.before);
 };
 const setNames = called => {        // typing has an undo of its own
   state.names = called;
