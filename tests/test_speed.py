@@ -46,35 +46,46 @@ def test_the_loop_does_the_arithmetic(d):
 
 @pytest.mark.parametrize('n', [0, 1, 2, 1000])
 def test_a_shuffle_loses_nothing_and_mixes(n):
-    a,b,c = (np.arange(n, dtype=t) for t in (np.int32, np.int32, np.float32))
-    speed._shuffle(a, b, c, 3)
+    given = [np.arange(n, dtype=t) for t in (np.int32, np.int32, np.float32)]
+    a,b,c = speed._shuffled(*given, 3)
     assert sorted(a) == list(range(n)) and (a == b).all() and (a == c).all()
+    assert all((g == np.arange(n)).all() for g in given)     # they're read again in the next epoch
     if n == 1000:
         assert abs(np.corrcoef(a, np.arange(n))[0,1]) < .1 and (a == np.arange(n)).sum() < 10
-        again = np.arange(n, dtype=np.int32)
-        speed._shuffle(again, b, c, 4)
-        assert (again != a).any()
+        assert (speed._shuffled(*given, 4)[0] != a).any()
 
 def test_every_place_is_as_likely():
     where = np.zeros((6, 6))
-    for seed in range(6000):
-        a = np.arange(6, dtype=np.int32)
-        speed._shuffle(a, a.copy(), a.astype(np.float32), seed)
-        where[np.arange(6),a] += 1
+    a = np.arange(6, dtype=np.int32)
+    for seed in range(6000): where[np.arange(6),speed._shuffled(a, a, a.astype(np.float32), seed)[0]] += 1
     assert np.abs(where/1000 - 1).max() < .15
 
 @pytest.mark.parametrize('n_groups', [1, 2, 7])
 def test_blocks_hold_every_rating_once(n_groups):
     rng = np.random.default_rng(0)
-    u,i = (rng.integers(30, size=500).astype(np.int32) for _ in range(2))
+    u,i = rng.integers(30, size=500).astype(np.int32),rng.integers(20, size=500).astype(np.int32)
     r = np.arange(500, dtype=np.float32)
-    groups = [rng.integers(n_groups, size=30).astype(np.int16) for _ in range(2)]
-    bu,bi,br,starts = speed._into_blocks(u, i, r, *groups, n_groups)
+    places = [rng.permutation(n).astype(np.int32) for n in (30, 20)]
+    bu,bi,br,starts = speed.into_blocks(u, i, r, *places, n_groups)
     assert starts[0] == 0 and starts[-1] == 500 and len(starts) == n_groups**2+1
-    assert (np.sort(br) == r).all() and (u[br.astype(int)] == bu).all() and (i[br.astype(int)] == bi).all()
-    block = groups[0][bu]*n_groups + groups[1][bi]
+    row = br.astype(int)
+    assert (np.sort(br) == r).all() and (places[0][u[row]] == bu).all() and (places[1][i[row]] == bi).all()
+    block = bu*n_groups//30*n_groups + bi*n_groups//20
     assert (block == np.repeat(np.arange(n_groups**2), np.diff(starts))).all()
     assert all((np.diff(br[a:b]) > 0).all() for a,b in zip(starts, starts[1:]))      # in the order they came
+
+@pytest.mark.parametrize('sizes', [(1, 1), (5, 300), (64, 7), (1000, 999)])
+def test_a_schedule_cuts_tables_into_groups(sizes):
+    counts = [np.arange(1, n+1) for n in sizes]
+    plan = speed.Schedule(n_factors=3, reg=.1, nu=.5, seed=5).cut(*counts)
+    for side,(n,count) in enumerate(zip(sizes, counts)):
+        starts = plan.starts(side)
+        assert starts[0] == 0 and starts[-1] == n and (np.diff(starts) >= 0).all() and np.ptp(np.diff(starts)) <= 1
+        assert (np.arange(n)*plan.n_groups//n == np.repeat(np.arange(plan.n_groups), np.diff(starts))).all()
+        rows = np.concatenate([plan.rows(side, g) for g in range(plan.n_groups)])
+        assert len(rows) == n and len(np.unique(rows[:,0])) == n
+        np.testing.assert_allclose(rows[plan.places[side],6], .1*(count/count.mean())**-.5, rtol=1e-6)
+        assert (plan.rows(side, 3) == plan.rows(side, 3)).all()
 
 def test_it_learns_what_was_planted(made):
     train,valid = made.iloc[:18_000],made.iloc[18_000:]
