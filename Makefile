@@ -6,7 +6,7 @@ PYTHON ?= python3
 JOBS ?= 2
 PYTEST = .venv/bin/python -m pytest -n $(JOBS) --dist loadgroup
 
-.PHONY: help course lab docs test-quick test test-full lint scoreboard bench prepare clean
+.PHONY: help course lab docs test-quick test test-full lint scoreboard bench scale prepare clean
 
 help:                  ## list these commands
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1#/p' $(MAKEFILE_LIST) | while IFS='#' read -r name what; do printf 'make %-14s%s\n' "$$name" "$$what"; done
@@ -39,6 +39,9 @@ scoreboard: .venv/.installed   ## train every model of the scoreboard from five 
 
 bench: .venv/.installed _bench/.venv/.installed   ## every model and its peers on every fold, two to three hours; BENCH_ARGS=--quick tries it in minutes
 	.venv/bin/python tests/bench $(BENCH_ARGS)
+
+scale: .venv/.installed    ## chapter 15's figures: up to 32 million ratings, a quarter of an hour; SCALE_ARGS=--quick tries it in a minute
+	.venv/bin/python tests/bench/scale.py $(SCALE_ARGS)
 
 # Lists and addresses come first: the exported modules name them. A second run changes nothing.
 prepare: .venv/.installed  ## after a change: export the modules, store the outputs, clean; CHAPTER='03 04' stores those alone
