@@ -7,7 +7,7 @@ __all__ = ['FAST', 'STARS', 'LISTS', 'trainer', 'fit_compiled', 'range_of', 'fit
            'tune', 'train_model']
 
 # %% ../nbs/lib/fitting.ipynb #fitting-002
-import math
+import importlib,math
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ FAST = {'n_factors': 50, 'reg': .08, 'nu': .5, 'epochs': 14}
 
 def trainer()->str: # 'numba' or 'pytorch'
     "What trains the ratings model here"
-    try: import collab_nb.further.speed
+    try: importlib.import_module('collab_nb.further.speed')
     except (ImportError, RuntimeError): return 'pytorch'     # no numba, or no place for it to keep what it compiles
     return 'numba'
 
