@@ -103,10 +103,12 @@ def test_any_scale_of_ratings(made, unit, zero, tmp_path):
     def there(r): return r*unit + zero
     train = made[made.movie > 1].drop(columns='title')
     one,other = fit_fast(train, epochs=5),fit_fast(train.assign(rating=there(train.rating)), epochs=5)
-    one.update(made[made.movie == 1].drop(columns='title'))
+    new = made[made.movie == 1].drop(columns='title')
+    one = one.update(new)
     other.save(tmp_path/'m')
     other = Recommender.load(tmp_path/'m')
-    other.update(made[made.movie == 1].drop(columns='title').assign(rating=lambda t: there(t.rating)))
+    other = other.update(new.assign(rating=there(new.rating)))
+    assert 1 in one.items
     mine = dict(zip(one.items[::50], (1., 5., 2., 4., 3.)))
     for a,b in ((one.users[0], other.users[0]),
                 (one.fold_in(mine), other.fold_in({i: there(r) for i,r in mine.items()}))):
