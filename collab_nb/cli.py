@@ -310,6 +310,7 @@ def info(
             ['models', ' and '.join(about['kinds'])],
             ['held out', f'{about["held_out"]:,} rows, {"by time" if about["by_time"] else "at random"}'],
             ['trained on', 'all rows' if about['refitted'] else 'the rows that were not held out']]
+    if about.get('trainer'): rows.append(['ratings model by', about['trainer']])
     for kind,settings in about['settings'].items():
         n = len(about['trials'].get(kind, ()))
         said = ', '.join(f'{name} {v:.4g}' for name,v in settings.items())

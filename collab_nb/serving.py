@@ -1233,7 +1233,8 @@ class _Stars(_Factors):
         return fold_in(self.item_table, lists, self.ridge, self.center['user'], self.y_range).astype(np.float32)
 
     def _fold_items(self, lists):
-        return fold_in(self.trained_table, lists, self.ridge, self.center['item'], self.y_range)
+        weights = np.append(np.full(self.item_table.shape[1]-1, self.unit**2), 1)
+        return fold_in(self.trained_table, lists, self.ridge, self.center['item'], self.y_range, weights)
 
     def _influence(self, cols, values, r):
         "By how much the score of item r falls without each rating"
@@ -1251,7 +1252,8 @@ class _Stars(_Factors):
         return _squeeze(z, self.y_range)[0] - _squeeze(without, self.y_range)[0]
 
     def _config(self):
-        return {**super()._config(), 'y_range': self.y_range and list(self.y_range), 'ridge': self.ridge}
+        return {**super()._config(), 'y_range': self.y_range and list(self.y_range), 'ridge': self.ridge,
+                'unit': self.unit}
 
     def _facts(self):
         values = self.known.packed().values
@@ -1260,7 +1262,8 @@ class _Stars(_Factors):
 
     @classmethod
     def _settings(cls, config, t):
-        return {'user_bias': t['user_table'][:,-1], 'y_range': config['y_range'], 'ridge': config['ridge']}
+        return {'user_bias': t['user_table'][:,-1], 'y_range': config['y_range'], 'ridge': config['ridge'],
+                'unit': config.get('unit', 1.)}
 
 # %% ../nbs/lib/serving.ipynb #serving-059
 class StarRecommender(_Stars):
@@ -1279,10 +1282,11 @@ class StarRecommender(_Stars):
         titles=None, # {item: title} or a Series of titles indexed by item
         known=None, # `KnownRatings`; None: nobody's ratings are known
         ridge:float=8., # Of `fold_in`; chosen in chapter 10 for models in stars
+        unit:float=1., # By how much users' factors were stretched: those of new items are held back the more
     ):
         super().__init__(user_factors, item_factors, users, items, user_bias, item_bias, titles, known)
         if not 0 < ridge < math.inf: raise ValueError(f'ridge must be above 0, got {ridge}')
-        self.ridge = float(ridge)
+        self.ridge,self.unit = float(ridge),float(unit)
         self.y_range = None if y_range is None else (float(y_range[0]), float(y_range[1]))
         if self.y_range and not -math.inf < self.y_range[0] < self.y_range[1] < math.inf:
             raise ValueError(f'y_range must be (low, high), got {y_range}')

@@ -75,6 +75,25 @@ def test_train_says_what_it_did(folder, run, tmp_path):
     for kind in ('stars', 'lists'): assert len(Recommender.load(tmp_path/'m'/kind).known.items) == train
     assert len(Recommender.load(folder/'model'/'stars').known.items) == 1200     # refitted
 
+def test_ratings_are_learned_by_numba_or_else_by_pytorch(folder, run, tmp_path, monkeypatch):
+    pytest.importorskip('numba')
+    def train(name):
+        err = run('train', folder/'ratings.csv', '--stars', '--trials', 2, '--out', tmp_path/name)[1]
+        about = ModelFolder(tmp_path/name).about
+        assert about['trainer'] in run('info', tmp_path/name)[0] and len(about['trials']['stars']) == 2
+        rmse = {r['model']: r['value'] for r in about['measures'] if r['question'] == 'rmse'}
+        return err,about['trainer'],set(about['settings']['stars']),rmse['stars']
+    err,trainer,settings,fast = train('fast')
+    assert 'trained by a compiled loop (numba)' in err and trainer == 'numba'
+    assert settings == {'n_factors', 'reg', 'nu', 'epochs'}
+    monkeypatch.setitem(sys.modules, 'collab_nb.further.speed', None)
+    err,trainer,settings,slow = train('slow')
+    assert "note: numba isn't available" in err and trainer == 'pytorch' and settings == {'n_factors', 'wd', 'epochs'}
+    assert fast < slow+.01
+    for name in ('fast', 'slow'):     # a model needs neither to answer
+        for words in (['rate', tmp_path/name, 3, '--user', 7], ['recommend', tmp_path/name, '--user', 7],
+                      ['page', tmp_path/name, '-o', tmp_path/f'{name}.html']): assert run(*words)[2] == 0
+
 def test_the_verb_decides_which_model_answers(folder, run):
     stars,lists = (Recommender.load(folder/'model'/kind) for kind in ('stars', 'lists'))
     data = json.loads(run('recommend', folder/'model', '--user', 7, '-k', 4, '--json')[0])

@@ -84,7 +84,7 @@ def test_a_schedule_cuts_tables_into_groups(sizes):
         assert (np.arange(n)*plan.n_groups//n == np.repeat(np.arange(plan.n_groups), np.diff(starts))).all()
         rows = np.concatenate([plan.rows(side, g) for g in range(plan.n_groups)])
         assert len(rows) == n and len(np.unique(rows[:,0])) == n
-        np.testing.assert_allclose(rows[plan.places[side],6], .1*(count/count.mean())**-.5, rtol=1e-6)
+        np.testing.assert_allclose(rows[plan.places[side],6], 1/count**.5, rtol=1e-6)
         assert (plan.rows(side, 3) == plan.rows(side, 3)).all()
 
 def test_it_learns_what_was_planted(made):
@@ -96,6 +96,32 @@ def test_it_learns_what_was_planted(made):
     assert floor < mse(rec, valid) < floor + .55*(averages-floor)
     assert mse(rec, valid) < mse(fit_fast(train, reg=.05, n_factors=1), valid) - .02     # factors do something
     assert mse(fit_fast(train, reg=5.), valid) > mse(rec, valid) + .1                    # and decay holds them back
+
+@pytest.mark.parametrize('unit,zero', [(25, -25), (.1, 0), (5, -15)])
+def test_any_scale_of_ratings(made, unit, zero, tmp_path):
+    "Ratings, guests, new items and saved models: the same in another unit"
+    def there(r): return r*unit + zero
+    train = made[made.movie > 1].drop(columns='title')
+    one,other = fit_fast(train, epochs=5),fit_fast(train.assign(rating=there(train.rating)), epochs=5)
+    new = made[made.movie == 1].drop(columns='title')
+    one = one.update(new)
+    other.save(tmp_path/'m')
+    other = Recommender.load(tmp_path/'m')
+    other = other.update(new.assign(rating=there(new.rating)))
+    assert 1 in one.items
+    mine = dict(zip(one.items[::50], (1., 5., 2., 4., 3.)))
+    for a,b in ((one.users[0], other.users[0]),
+                (one.fold_in(mine), other.fold_in({i: there(r) for i,r in mine.items()}))):
+        np.testing.assert_allclose(other.predict(b, one.items), there(one.predict(a, one.items)), atol=.01*unit)
+
+def test_zero_and_one_of_the_ratings_learned(made):
+    table = pd.DataFrame({'movie': [1, 2, 2, 2], 'rating': [2., 4, 3, 5]})
+    plan = speed.Schedule().cut(np.array([4]), np.array([1, 3]))
+    assert np.allclose(plan.level(np.array([2., 12]), 54), (3, table.rating.std(ddof=0)))
+    assert plan.level(np.array([4., 12]), 64) == (4, 1)     # equal ratings have no spread
+    rare = pd.concat([made, pd.DataFrame({'user': [1], 'movie': [999], 'rating': [4]})])
+    center = made.groupby('movie').rating.mean().mean()
+    assert abs(fit_fast(rare).predict(2, 999)[0] - fit_fast(rare)._vectors([2])[0,-1] - center) < .4
 
 @pytest.mark.parametrize('threads', [2, 3, 16])
 def test_the_same_bits_on_any_number_of_threads(made, threads):

@@ -108,7 +108,7 @@ class Schedule:
     make no sense"""
     def __init__(self,
         n_factors:int=50, # Numbers that describe each user and item, besides the bias
-        reg:float=.12, # Decay of both rows at each rating, if they have the average number of ratings
+        reg:float=.08, # Decay at each rating, of a row with a hundred ratings
         nu:float=.5, # How the decay of a row grows with its ratings in all
         epochs:int=14, # Passes over the ratings
         lr:float=.1, # Length of the first steps
@@ -146,9 +146,17 @@ class Schedule:
     )->np.ndarray: # (places in the group, width) float32
         "The rows of a group before training: factors, bias, what both have seen, decay"
         lo,hi = self.starts(side)[group:group+2]
-        count = self.counts[side]
-        decay = self.reg*(count[self.order[side][lo:hi]]/count.mean())**(self.nu-1)
+        decay = self.reg*(self.counts[side][self.order[side][lo:hi]]/100)**(self.nu-1)
         return _rows(hi-lo, self.n_factors, decay, np.random.default_rng([self.seed, side, group]))
+
+    def level(self,
+        sums, # (n_items,) sum of the ratings of each item
+        squares:float, # Sum of the squares of all ratings
+    )->tuple: # Zero and one of the ratings that are learned, in stars
+        "The mean of the items' means, since an item with few ratings stays near zero; and the standard deviation"
+        count = self.counts[1]
+        spread = squares/count.sum() - (sums.sum()/count.sum())**2
+        return float((sums/count).mean()),max(0., float(spread))**.5 or 1.
 
 # %% ../../nbs/further/14_speed.ipynb #14-037b
 @patch
@@ -178,25 +186,26 @@ def _epoch(pool, plan, P, Q, blocks, starts, epoch):
 def recommender(self:Schedule,
     P, # Rows of users
     Q, # Rows of items
-    mean:float, # Mean rating
+    mean:float, # What was zero in training
     users:list, # Ids
     items:list, # Ids
     titles=None, # Of items: a dict or a Series
     known=None, # `KnownRatings`
+    unit:float=1., # How many stars were one in training
 )->StarRecommender:
     "The recommender that rows make after training"
     d = self.n_factors
     ridge = max(.01, float(np.median(self.counts[0]*P[self.places[0],d+3])))     # what a user with the usual number had
-    P,Q = P[self.places[0]],Q[self.places[1]]
-    return StarRecommender(P[:,:d], Q[:,:d], users, items, P[:,d], Q[:,d]+np.float32(mean), titles=titles, ridge=ridge,
-                           known=known)
+    P,Q = P[self.places[0]]*np.float32(unit),Q[self.places[1]]     # all into P, so that any unit has the same ridge
+    return StarRecommender(P[:,:d], Q[:,:d], users, items, P[:,d], Q[:,d]*np.float32(unit)+np.float32(mean),
+                           titles=titles, known=known, ridge=ridge, unit=unit)
 
-def _mse(P, Q, d, mean, users, items, ratings, lo, hi):
-    "Mean squared error in squared stars, some rows at a time"
+def _mse(P, Q, d, users, items, ratings, lo, hi):
+    "Mean squared error, some rows at a time"
     total = 0.
     for a in range(0, len(users), 100_000):
         p,q = P[users[a:a+100_000]],Q[items[a:a+100_000]]
-        pred = mean + p[:,d] + q[:,d] + np.einsum('nk,nk->n', p[:,:d], q[:,:d])
+        pred = p[:,d] + q[:,d] + np.einsum('nk,nk->n', p[:,:d], q[:,:d])
         total += float(((pred.clip(lo, hi) - ratings[a:a+100_000])**2).sum())
     return total/len(users)
 
@@ -214,7 +223,7 @@ def _held_out(valid, users, items, user, item, rating):
 def fit_fast(
     train, # Ratings: a DataFrame with a row each
     n_factors:int=50, # Numbers that describe each user and item, besides the bias
-    reg:float=.12, # Decay of both rows at each rating, if they have the average number of ratings
+    reg:float=.08, # Decay at each rating, of a row with a hundred ratings; for ratings in standard deviations
     nu:float=.5, # How the decay of a row grows with its ratings in all: 0 not at all, 1 in proportion
     epochs:int=14, # Passes over the ratings
     lr:float=.1, # Length of the first steps; they shrink to zero
@@ -241,11 +250,12 @@ def fit_fast(
     held = None if valid is None else _held_out(valid, users, items, user, item, rating)
     titles = train.drop_duplicates(item).set_index(item, drop=False)[title] if title in train.columns else None
 
-    mean,lo,hi = stars.mean(dtype=np.float64),stars.min(),stars.max()
     plan.cut(np.bincount(u), np.bincount(i))
+    mean,unit = plan.level(np.bincount(i, stars), np.square(stars, dtype=np.float64).sum())
+    def inside(r): return ((r-mean)/unit).astype(np.float32)
     P,Q = (np.concatenate([plan.rows(side, g) for g in range(plan.n_groups)]) for side in (0, 1))
-    *blocks,starts = into_blocks(u, i, (stars-mean).astype(np.float32), *plan.places, plan.n_groups)
-    if held: held = plan.places[0][held[0]],plan.places[1][held[1]],held[2]
+    *blocks,starts = into_blocks(u, i, inside(stars), *plan.places, plan.n_groups)
+    if held: held = plan.places[0][held[0]],plan.places[1][held[1]],inside(held[2])
     best,kept = np.inf,None
     with ThreadPoolExecutor(threads) as executor:
         pool = map if threads == 1 else executor.map
@@ -254,8 +264,8 @@ def fit_fast(
             if not np.isfinite(total): raise ValueError(f'lr must be smaller: the error grows without end, got {lr!r}')
             if progress: progress((epoch+1)/epochs)
             if held is None: continue
-            error = _mse(P, Q, n_factors, mean, *held, lo, hi)
+            error = _mse(P, Q, n_factors, *held, inside(stars.min()), inside(stars.max()))
             if error >= best: break
             best,kept = error,(P.copy(), Q.copy())
     return plan.recommender(*(kept or (P, Q)), mean, users, items, titles,
-                            KnownRatings.from_pairs(u, i, stars, len(users)))
+                            KnownRatings.from_pairs(u, i, stars, len(users)), unit)
