@@ -117,7 +117,7 @@ def synth_parquet(
 
 # %% ../../nbs/further/15_scale.ipynb #15-019
 def _survey(path, user, item, rating, title):
-    "What training has to know of a file: number of rows, mean rating, ids, ratings of each, titles"
+    "What training has to know of a file: number of rows, ids, ratings of each, sums, titles"
     try:
         lf = pl.scan_parquet(path)
         names = lf.collect_schema()
@@ -130,16 +130,16 @@ def _survey(path, user, item, rating, title):
         raise ValueError(f'user, item and rating must be three columns, got {[user, item, rating]}')
     if not names[rating].is_numeric(): raise ValueError(f'ratings must be numbers, got {names[rating]} in {path}')
     stars = pl.col(rating).cast(pl.Float32).cast(pl.Float64)     # as the blocks have them
-    asked = [lf.select(n=pl.len(), mean=stars.mean(), bad=(~stars.is_finite()).fill_null(True).sum())]
-    asked += [lf.group_by(name).len().sort(name) for name in (user, item)]
+    asked = [lf.select(n=pl.len(), squares=(stars**2).sum(), bad=(~stars.is_finite()).fill_null(True).sum())]
+    asked += [lf.group_by(name).agg(n=pl.len(), sum=stars.sum()).sort(name) for name in (user, item)]
     if title in names: asked.append(lf.group_by(item).agg(pl.col(title).first()).sort(item))
     about,*counts = pl.collect_all(asked, engine='streaming')
-    n,mean,bad = about.row(0)
+    n,squares,bad = about.row(0)
     if not n: raise ValueError(f'{path} must have at least one rating, got none')
     if bad: raise ValueError(f'ratings must be finite numbers, but {bad:,} of {n:,} in {path} are not')
     ids = [sorted_ids(pd.Series(c[name].to_list(), name=name)) for c,name in zip(counts, (user, item))]
-    return {'n': n, 'mean': mean, 'ids': ids, 'counts': [c['len'].to_numpy().astype(np.int64) for c in counts[:2]],
-            'titles': dict(zip(ids[1], counts[2][title])) if title in names else None}
+    return {'n': n, 'squares': squares, 'ids': ids, 'counts': [c['n'].to_numpy().astype(np.int64) for c in counts[:2]],
+            'sums': counts[1]['sum'].to_numpy(), 'titles': dict(zip(ids[1], counts[2][title])) if title in names else None}
 
 def _chunks(path, about, user, item, rating):
     "Numbers of users, numbers of items and ratings (m,), some rows at a time"
@@ -161,7 +161,7 @@ class _Blocks:
         "Are all files there, from an earlier run? They get their names last, so what's there is complete"
         return all(self._file(g).exists() for g in self.groups)
 
-    def write(self, chunks, mean):
+    def write(self, chunks, mean, unit):
         "Append the ratings of each group to its file, some rows at a time; then sort each file by block"
         n = self.plan.n_groups
         first,last = self.plan.starts(0)[[self.groups[0], self.groups[-1]+1]]
@@ -170,7 +170,7 @@ class _Blocks:
             for u,i,r in chunks:
                 place = self.plan.places[0][u]
                 mine = (first <= place) & (place < last)
-                left = (r[mine]-mean).astype(np.float32)
+                left = ((r[mine]-mean)/unit).astype(np.float32)
                 *columns,starts = into_blocks(u[mine], i[mine], left, *self.plan.places, n)
                 for g,f in opened.items():
                     here = slice(starts[g*n], starts[(g+1)*n])
@@ -336,24 +336,24 @@ def _stamp(path):
     every = sorted(p for p in path.rglob('*.parquet')) if path.is_dir() else [path]
     return [[p.name, p.stat().st_size, p.stat().st_mtime] for p in every]
 
-def _same_run(folder, about, settings):
-    "Write down whose folder it is, or raise a `ValueError` if it's another run's. `about`, with the mean of that run"
+def _same_run(folder, settings, level):
+    "Write down whose folder it is, or raise a `ValueError` if it's another run's. Zero and one of that run's ratings"
     file = folder/'run.json'
     if not file.exists():
-        file.write_text(json.dumps({**settings, 'mean': about['mean']}), encoding='utf-8')
-        return about
+        file.write_text(json.dumps({**settings, 'level': level}), encoding='utf-8')
+        return level
     old = json.loads(file.read_text(encoding='utf-8'))
     for k,v in settings.items():
         if v != old.get(k):
             shown = 'file of ratings' if k == 'files' else f'{k}={old.get(k)!r}'
             raise ValueError(f'{folder} must belong to this run, but was begun with another {shown}: '
                              'delete it, or name another folder')
-    return {**about, 'mean': old['mean']}     # the last bit of a sum may depend on who added it up
+    return old['level']     # the last bit of a sum may depend on who added it up
 
 def fit_parquet(
     path, # A Parquet file, or a folder of them
     n_factors:int=50, # Numbers that describe each user and item, besides the bias
-    reg:float=.03, # Decay of both rows at each rating, if they have the average number of ratings
+    reg:float=.03, # Decay at each rating, of a row with a hundred ratings; for ratings in standard deviations
     nu:float=1., # How the decay of a row grows with its ratings in all: 0 not at all, 1 in proportion
     epochs:int=6, # Passes over the ratings
     lr:float=.1, # Length of the first steps; they shrink to zero
@@ -386,24 +386,26 @@ def fit_parquet(
             if not ring.rank:
                 try:
                     about = _survey(path, user, item, rating, title)
+                    level = plan.cut(*about['counts']).level(about['sums'], about['squares'])
                     of = {**settings, 'columns': [user, item, rating], 'files': _stamp(path)}
-                    about = _same_run(folder, about, of)
+                    about['level'] = _same_run(folder, of, level)
                 except ValueError as e: about = e     # for all processes, or the others would wait
             about = ring.everyone(about)[0]
             if isinstance(about, ValueError): raise about
-            plan.cut(*about['counts'])
+            if ring.rank: plan.cut(*about['counts'])
             if ring.size > plan.n_groups:
                 raise ValueError(f'a table of this size can be spread over {plan.n_groups} processes, got {ring.size}')
             own = ring.share(plan.n_groups)
             blocks = _Blocks(folder, plan, own)
             def chunks(): return _chunks(path, about, user, item, rating)
-            if not blocks.ready(): blocks.write(chunks(), np.float64(about['mean']))
+            if not blocks.ready(): blocks.write(chunks(), *about['level'])
             every = (every or plan.n_groups//4) if work else None     # nobody could go on from a temporary folder
             trained = _train(plan, blocks, _Kept(folder, plan, own), ring, threads, every, progress)
             rows = _collect(plan, ring, *trained)
         if rows is None: return None
         known = KnownRatings.from_pairs(*map(np.concatenate, zip(*chunks())), len(about['ids'][0])) if seen else None
-        return plan.recommender(*rows, about['mean'], *about['ids'], about['titles'], known)
+        mean,unit = about['level']
+        return plan.recommender(*rows, mean, *about['ids'], about['titles'], known, unit)
     finally: ring.close()
 
 # %% ../../nbs/further/15_scale.ipynb #15-037
@@ -412,7 +414,7 @@ def main(
     ratings:str, # A Parquet file, or a folder of them
     out:str='model', # Folder for the recommender; while it trains, `out`-work has what it needs to go on
     n_factors:int=50, # Numbers that describe each user and item
-    reg:float=.03, # Decay of rows with the average number of ratings
+    reg:float=.03, # Decay of a row with a hundred ratings
     nu:float=1., # How decay grows with the number of ratings
     epochs:int=6, # Passes over the ratings
     lr:float=.1, # Length of the first steps

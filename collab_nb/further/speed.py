@@ -173,6 +173,7 @@ def learn(self:Schedule,
     lr = np.float32(self.lr*(1-epoch/self.epochs))
     return _learn(P, Q, self.n_factors, *_shuffled(*ratings, turn), lr)
 
+# %% ../../nbs/further/14_speed.ipynb #14-037c
 def _epoch(pool, plan, P, Q, blocks, starts, epoch):
     "All blocks, diagonal by diagonal; the sum of squared errors"
     def learn(step, g):
