@@ -139,7 +139,8 @@ def _survey(path, user, item, rating, title):
     if bad: raise ValueError(f'ratings must be finite numbers, but {bad:,} of {n:,} in {path} are not')
     ids = [sorted_ids(pd.Series(c[name].to_list(), name=name)) for c,name in zip(counts, (user, item))]
     return {'n': n, 'squares': squares, 'ids': ids, 'counts': [c['n'].to_numpy().astype(np.int64) for c in counts[:2]],
-            'sums': counts[1]['sum'].to_numpy(), 'titles': dict(zip(ids[1], counts[2][title])) if title in names else None}
+            'sums': counts[1]['sum'].to_numpy(),
+            'titles': dict(zip(ids[1], counts[2][title])) if title in names else None}
 
 def _chunks(path, about, user, item, rating):
     "Numbers of users, numbers of items and ratings (m,), some rows at a time"
@@ -212,7 +213,7 @@ class _Ring:
         from torch.distributed.rendezvous import rendezvous
         self.dist,wait = dist,timedelta(minutes=30)
         store = next(rendezvous('env://', timeout=wait))[0]
-        if os.environ.get('LOCAL_WORLD_SIZE') == str(self.size):     # torchrun on one machine, perhaps for a second time:
+        if os.environ.get('LOCAL_WORLD_SIZE') == str(self.size):     # torchrun on one machine, perhaps once more:
             store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
             # without that, a process may find the address of one that was killed
         dist.init_process_group('gloo', store=store, rank=self.rank, world_size=self.size, timeout=wait)
@@ -245,7 +246,7 @@ class _Kept:
     "Half-trained rows on disk, a file for each group, in a folder for each step that was kept"
     def __init__(self, folder, plan, own): self.folder,self.plan,self.own = folder,plan,own
 
-    def held(self, step): return [(g+step) % self.plan.n_groups for g in self.own]     # the groups of items that are here
+    def held(self, step): return [(g+step) % self.plan.n_groups for g in self.own]     # groups of items that are here
 
     def _files(self, step):
         at = self.folder/f'step-{step:08}'
