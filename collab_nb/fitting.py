@@ -24,7 +24,7 @@ from .splits import user_split
 from .training import train_one_cycle
 
 # %% ../nbs/lib/fitting.ipynb #fitting-004c
-FAST = {'n_factors': 50, 'reg': .08, 'nu': .5, 'epochs': 14}
+FAST = {'n_factors': 50, 'reg': .08, 'nu': .8, 'epochs': 20}     # a small table takes more passes than chapter 14's
 
 def trainer()->str: # 'numba' or 'pytorch'
     "What trains the ratings model here"
@@ -36,8 +36,8 @@ def fit_compiled(
     table:pd.DataFrame, # Columns `user`, `item`, `rating`
     n_factors:int=50, # Numbers that describe each user and item, besides the bias
     reg:float=.08, # Decay at each rating, of a row with a hundred ratings
-    nu:float=.5, # How the decay of a row grows with its ratings in all
-    epochs:int=14, # Passes over the table
+    nu:float=.8, # How the decay of a row grows with its ratings in all
+    epochs:int=20, # Passes over the table
     titles:dict|None=None, # {item: title}
     seed:int=42, # The same seed gives the same model
     progress=None, # Called after each epoch, with the share that's done

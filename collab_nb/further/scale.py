@@ -130,16 +130,17 @@ def _survey(path, user, item, rating, title):
         raise ValueError(f'user, item and rating must be three columns, got {[user, item, rating]}')
     if not names[rating].is_numeric(): raise ValueError(f'ratings must be numbers, got {names[rating]} in {path}')
     stars = pl.col(rating).cast(pl.Float32).cast(pl.Float64)     # as the blocks have them
-    asked = [lf.select(n=pl.len(), squares=(stars**2).sum(), bad=(~stars.is_finite()).fill_null(True).sum())]
-    asked += [lf.group_by(name).agg(n=pl.len(), sum=stars.sum()).sort(name) for name in (user, item)]
+    wrong = (~stars.is_finite()).fill_null(True).sum()
+    asked = [lf.select(n=pl.len(), total=stars.sum(), squares=(stars**2).sum(), bad=wrong)]
+    asked += [lf.group_by(name).len().sort(name) for name in (user, item)]
     if title in names: asked.append(lf.group_by(item).agg(pl.col(title).first()).sort(item))
     about,*counts = pl.collect_all(asked, engine='streaming')
-    n,squares,bad = about.row(0)
+    n,total,squares,bad = about.row(0)
     if not n: raise ValueError(f'{path} must have at least one rating, got none')
     if bad: raise ValueError(f'ratings must be finite numbers, but {bad:,} of {n:,} in {path} are not')
     ids = [sorted_ids(pd.Series(c[name].to_list(), name=name)) for c,name in zip(counts, (user, item))]
-    return {'n': n, 'squares': squares, 'ids': ids, 'counts': [c['n'].to_numpy().astype(np.int64) for c in counts[:2]],
-            'sums': counts[1]['sum'].to_numpy(),
+    counted = [c['len'].to_numpy().astype(np.int64) for c in counts[:2]]
+    return {'n': n, 'sums': (total, squares), 'ids': ids, 'counts': counted,
             'titles': dict(zip(ids[1], counts[2][title])) if title in names else None}
 
 def _chunks(path, about, user, item, rating):
@@ -387,7 +388,7 @@ def fit_parquet(
             if not ring.rank:
                 try:
                     about = _survey(path, user, item, rating, title)
-                    level = plan.cut(*about['counts']).level(about['sums'], about['squares'])
+                    level = plan.cut(*about['counts']).level(*about['sums'])
                     of = {**settings, 'columns': [user, item, rating], 'files': _stamp(path)}
                     about['level'] = _same_run(folder, of, level)
                 except ValueError as e: about = e     # for all processes, or the others would wait

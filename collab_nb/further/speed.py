@@ -108,8 +108,8 @@ class Schedule:
     make no sense"""
     def __init__(self,
         n_factors:int=50, # Numbers that describe each user and item, besides the bias
-        reg:float=.08, # Decay at each rating, of a row with a hundred ratings
-        nu:float=.5, # How the decay of a row grows with its ratings in all
+        reg:float=.07, # Decay at each rating, of a row with a hundred ratings
+        nu:float=.8, # How the decay of a row grows with its ratings in all
         epochs:int=14, # Passes over the ratings
         lr:float=.1, # Length of the first steps
         seed:int=42, # The same seed gives the same bits
@@ -150,13 +150,13 @@ class Schedule:
         return _rows(hi-lo, self.n_factors, decay, np.random.default_rng([self.seed, side, group]))
 
     def level(self,
-        sums, # (n_items,) sum of the ratings of each item
-        squares:float, # Sum of the squares of all ratings
-    )->tuple: # Zero and one of the ratings that are learned, in stars
-        "The mean of the items' means, since an item with few ratings stays near zero; and the standard deviation"
-        count = self.counts[1]
-        spread = squares/count.sum() - (sums.sum()/count.sum())**2
-        return float((sums/count).mean()),max(0., float(spread))**.5 or 1.
+        total:float, # Sum of all ratings
+        squares:float, # Sum of their squares
+    )->tuple: # What training calls zero, and the length of one, in stars
+        "One standard deviation below the mean, and the standard deviation: people rate what they expect to like"
+        n = self.counts[0].sum()
+        spread = max(0., float(squares/n - (total/n)**2))**.5
+        return float(total/n) - spread,spread or 1.
 
 # %% ../../nbs/further/14_speed.ipynb #14-037b
 @patch
@@ -196,7 +196,7 @@ def recommender(self:Schedule,
 )->StarRecommender:
     "The recommender that rows make after training"
     d = self.n_factors
-    ridge = max(.01, float(np.median(self.counts[0]*P[self.places[0],d+3])))     # what a user with the usual number had
+    ridge = max(2., float(np.median(self.counts[0]*P[self.places[0],d+3])))     # what a user with the usual number had
     P,Q = P[self.places[0]]*np.float32(unit),Q[self.places[1]]     # all into P, so that any unit has the same ridge
     return StarRecommender(P[:,:d], Q[:,:d], users, items, P[:,d], Q[:,d]*np.float32(unit)+np.float32(mean),
                            titles=titles, known=known, ridge=ridge, unit=unit)
@@ -224,8 +224,8 @@ def _held_out(valid, users, items, user, item, rating):
 def fit_fast(
     train, # Ratings: a DataFrame with a row each
     n_factors:int=50, # Numbers that describe each user and item, besides the bias
-    reg:float=.08, # Decay at each rating, of a row with a hundred ratings; for ratings in standard deviations
-    nu:float=.5, # How the decay of a row grows with its ratings in all: 0 not at all, 1 in proportion
+    reg:float=.07, # Decay at each rating, of a row with a hundred ratings; for ratings in standard deviations
+    nu:float=.8, # How the decay of a row grows with its ratings in all: 0 not at all, 1 in proportion
     epochs:int=14, # Passes over the ratings
     lr:float=.1, # Length of the first steps; they shrink to zero
     valid=None, # Held-out ratings: training stops when the error there rises, and keeps the best epoch
@@ -252,7 +252,7 @@ def fit_fast(
     titles = train.drop_duplicates(item).set_index(item, drop=False)[title] if title in train.columns else None
 
     plan.cut(np.bincount(u), np.bincount(i))
-    mean,unit = plan.level(np.bincount(i, stars), np.square(stars, dtype=np.float64).sum())
+    mean,unit = plan.level(stars.sum(dtype=np.float64), np.square(stars, dtype=np.float64).sum())
     def inside(r): return ((r-mean)/unit).astype(np.float32)
     P,Q = (np.concatenate([plan.rows(side, g) for g in range(plan.n_groups)]) for side in (0, 1))
     *blocks,starts = into_blocks(u, i, inside(stars), *plan.places, plan.n_groups)
