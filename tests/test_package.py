@@ -202,14 +202,14 @@ import importlib, pathlib, pkgutil, collab_nb
 names = [m.name for m in pkgutil.walk_packages(collab_nb.__path__, "collab_nb.")]
 for name in names:
     try: importlib.import_module(name)
-    except ImportError as e: assert name == "collab_nb.further.speed" and "collab_nb[speed]" in str(e), e
+    except ImportError as e: assert name.split(".")[-1] in ("speed", "implicit") and "collab_nb[speed]" in str(e), e
 print(*names)
 '''
 
 # What runs with the library alone: all but the site's pages, and what builds the course
-# `export` wants polars from the start and `14_speed` numba, `your_own_ratings` is made of shell commands, `teachers`
-# reads the notebooks, and `elsewhere` fetches another table, with pip
-OTHERS = 'index', 'api', 'export', '14_speed', 'your_own_ratings', 'teachers', 'elsewhere'
+# `export` wants polars from the start, `14_speed` and `conjugate` numba, `your_own_ratings` is made of shell commands,
+# `teachers` reads the notebooks, and `elsewhere` fetches another table, with pip
+OTHERS = 'index', 'api', 'export', '14_speed', 'conjugate', 'your_own_ratings', 'teachers', 'elsewhere'
 READ = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if p.stem not in OTHERS
               and p.parent.name not in ('tools', 'masters', '.ipynb_checkpoints'))
 

@@ -26,9 +26,9 @@ from ..serving import ImplicitRecommender
 _compiled = njit(fastmath={'reassoc', 'contract', 'nsz'}, nogil=True, cache=True, error_model='numpy')
 
 @_compiled
-def _pull(Y, more, target, x, out):
-    "Add (target + more*(target - y@x)) * y to `out`, for each row y of Y"
-    for k in range(len(more)):
+def _pull(Y, more, n, target, x, out):
+    "Add (target + more*(target - y@x)) * y to `out`, for the first n rows y of Y"
+    for k in range(n):
         s = np.float32(0)
         for f in range(len(x)): s += Y[k,f]*x[f]
         s = target + more[k]*(target-s)
@@ -38,20 +38,22 @@ def _pull(Y, more, target, x, out):
 @_compiled
 def _improve(a, b, starts, cols, weights, alpha, other, shared, lam, steps, X):
     "Rows a to b of X, in place: `steps` of conjugate gradients each, along axes on which the Gram matrix is `shared`"
-    d = X.shape[1]
-    Y = np.empty((np.diff(starts[a:b+1]).max(), d), dtype=np.float32)
+    longest = np.diff(starts[a:b+1]).max()
+    Y,more = np.empty((longest, X.shape[1]), dtype=np.float32),np.empty(longest, dtype=np.float32)
     for row in range(a, b):
-        n,x = starts[row+1]-starts[row],X[row]
-        for k in range(n): Y[k] = other[cols[starts[row]+k]]
-        y,more,D = Y[:n],alpha*weights[starts[row]:starts[row+1]],shared+lam[row]
+        first,n = starts[row],starts[row+1]-starts[row]
+        for k in range(n):
+            c,more[k] = cols[first+k],alpha*weights[first+k]
+            for f in range(X.shape[1]): Y[k,f] = other[c,f]
+        x,D = X[row],shared+lam[row]
         r = -D*x
-        _pull(y, more, np.float32(1), x, r)
+        _pull(Y, more, n, np.float32(1), x, r)       # now it's b - A x
         p = r/D
         rz = np.sum(r*p)
         for _ in range(steps):
-            if rz < 1e-30: break                 # there's nothing left, and 0/0 isn't a number
+            if rz < 1e-30: break                     # there's nothing left, and 0/0 isn't a number
             q = -D*p
-            _pull(y, more, np.float32(0), p, q)  # -A p
+            _pull(Y, more, n, np.float32(0), p, q)   # now it's -A p
             step = -rz/np.sum(p*q)
             x += step*p
             r += step*q
@@ -72,8 +74,7 @@ def _half_turn(pool, side, jobs, lam, alpha, other, X, steps):
     shared,other,X = shared.clip(0),other @ axes,X @ axes
     list(pool(lambda job: _improve(*job, *side, alpha, other, shared, lam, steps, X), jobs))
     X[np.diff(side[0]) == 0] = 0
-    res = X @ axes.T
-    if np.isfinite(res).all(): return res
+    if np.isfinite(X).all(): return X @ axes.T
     raise ValueError('reg must be larger, or alpha and the weights smaller: the equations have no solution in '
                      'single precision')
 
