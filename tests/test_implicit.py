@@ -168,8 +168,9 @@ def test_the_last_title_of_an_item_counts():
     ({'n_factors': 0}, 'n_factors must be a whole number'), ({'n_iter': 0}, 'n_iter'), ({'n_iter': 2.5}, 'n_iter'),
     ({'cg_steps': 0}, 'cg_steps must be a whole number, 1 or more, got 0'), ({'cg_steps': True}, 'cg_steps'),
     ({'threads': 0}, 'threads'), ({'seed': -1}, 'seed'), ({'reg': 0}, 'reg must be above 0'), ({'reg': np.nan}, 'reg'),
-    ({'alpha': -1}, 'alpha must be above 0'), ({'nu': np.inf}, 'nu must be finite'), ({'user': 'who'}, "no column 'who'"),
-    ({'weight': 'count'}, "no column 'count'"), ({'weight': 'title'}, 'weights must be finite numbers')])
+    ({'alpha': -1}, 'alpha must be above 0'), ({'nu': np.inf}, 'nu must be finite'),
+    ({'user': 'who'}, "no column 'who'"), ({'weight': 'count'}, "no column 'count'"),
+    ({'weight': 'title'}, 'weights must be finite numbers')])
 def test_refuses(made, wrong, says):
     with pytest.raises(ValueError, match=says): ials_fast(made, **wrong)
     if not {'cg_steps', 'threads'} & set(wrong):

@@ -22,7 +22,7 @@ from ..columns import whole_number
 from ..ranking import fit_implicit
 from ..serving import ImplicitRecommender
 
-# %% ../../nbs/appendices/conjugate.ipynb #cg-026
+# %% ../../nbs/appendices/conjugate.ipynb #cg-028
 _compiled = njit(fastmath={'reassoc', 'contract', 'nsz'}, nogil=True, cache=True, error_model='numpy')
 
 @_compiled
@@ -34,7 +34,7 @@ def _pull(Y, more, n, target, x, out):
         s = target + more[k]*(target-s)
         for f in range(len(x)): out[f] += s*Y[k,f]
 
-# %% ../../nbs/appendices/conjugate.ipynb #cg-028
+# %% ../../nbs/appendices/conjugate.ipynb #cg-030
 @_compiled
 def _improve(a, b, starts, cols, weights, alpha, other, shared, lam, steps, X):
     "Rows a to b of X, in place: `steps` of conjugate gradients each, along axes on which the Gram matrix is `shared`"
@@ -61,7 +61,7 @@ def _improve(a, b, starts, cols, weights, alpha, other, shared, lam, steps, X):
             rz = np.sum(r*z)
             p = z + rz/before*p
 
-# %% ../../nbs/appendices/conjugate.ipynb #cg-030
+# %% ../../nbs/appendices/conjugate.ipynb #cg-032
 def _jobs(starts, n=64):
     "Rows in stretches of about the same work (a, b): what they rated, and a bit for each row"
     work = starts + 16*np.arange(len(starts))
@@ -94,7 +94,7 @@ def _alternate(sides, lams, n_factors, alpha, n_iter, seed, progress, cg_steps, 
             if progress: progress((turn+1)/n_iter)
     return factors
 
-# %% ../../nbs/appendices/conjugate.ipynb #cg-031
+# %% ../../nbs/appendices/conjugate.ipynb #cg-033
 def ials_fast(
     train, # Training ratings: a DataFrame with a row each, or a SciPy sparse matrix (users x items)
     n_factors:int=64, # Numbers that describe each user and item
@@ -111,9 +111,10 @@ def ials_fast(
     title:str='title', # Column of titles to show, if there is one
     progress=None, # Called after each iteration, with the share that's done
 )->ImplicitRecommender: # Lists, folding in, saving: see chapter 10
-    """`ials` for large tables: the same model, settings and errors, but each row takes a few steps of conjugate
-    gradients (Takacs, Pilaszy and Tikk, 2011) from where it was, in compiled code. The steps are divided by what all
-    rows share, which leaves a condition number of at most 1 + alpha * the largest weight"""
+    """`ials` for large tables: the same model and settings, but instead of solving, each row takes a few steps of
+    conjugate gradients from where it was (Takacs, Pilaszy and Tikk, 2011), in compiled code. The steps are divided by
+    what all rows share, which leaves a condition number of at most 1 + alpha * the largest weight. Raises a
+    `ValueError` for what `ials` refuses"""
     for name,v in (('cg_steps', cg_steps), ('threads', threads)): whole_number(name, v)
     alternate = partial(_alternate, cg_steps=cg_steps, threads=threads)
     return fit_implicit(alternate, train, n_factors, reg, alpha, nu, n_iter, seed, user, item, weight, title, progress)
