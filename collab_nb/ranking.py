@@ -112,15 +112,18 @@ def _table(train, user, item, title, weight=None):
     else:
         train = as_frame(train, 'train')
         users,items = (sorted_ids(column(train, c, what)) for c,what in ((user, 'user'), (item, 'item')))
-        u,i = (pd.Index(known).get_indexer(train[c]) for c,known in ((user, users), (item, items)))
-        if title in train.columns: titles = dict(zip(train[item].map(plain), train[title]))
+        u,i = (pd.Index(known).get_indexer(train[c]).astype('int32') for c,known in ((user, users), (item, items)))
+        if title in train.columns:
+            last = train.drop_duplicates(item, keep='last')
+            titles = dict(zip(last[item].map(plain), last[title]))
         w = np.ones(len(u), dtype='float32') if weight is None else _as_weights(column(train, weight, 'weight'))
     if not len(u): raise ValueError('train must have at least one rating, got an empty table')
     table = csr_array((w, (u, i)), shape=(len(users), len(items)))     # sums the weights of repeated pairs
     if weight is None: table.data[:] = 1
     return users,items,titles,table
 
-def _known(table): return KnownRatings(table.indptr.astype('int64'), table.indices.astype('int32'), table.data)
+def _known(table):
+    return KnownRatings(table.indptr.astype('int64'), table.indices.astype('int32', copy=False), table.data)
 
 # %% ../nbs/09_ranking.ipynb #09-024c
 def _check_settings(reg, alpha, nu, **whole):
@@ -131,9 +134,9 @@ def _check_settings(reg, alpha, nu, **whole):
     for name,v in whole.items(): whole_number(name, v)
 
 # %% ../nbs/09_ranking.ipynb #09-025a
-def _alternate(baskets, lams, n_factors, alpha, n_iter, seed, progress):
-    "The factors of users and of items: `n_iter` turns of least squares. `baskets` and `lams` are for users, for items"
-    of_users,of_items = baskets
+def _alternate(sides, lams, n_factors, alpha, n_iter, seed, progress):
+    "The factors of users and of items: `n_iter` turns of least squares. `sides` and `lams` are for users, for items"
+    of_users,of_items = map(_baskets, sides)
     lam_users,lam_items = lams
     generator = torch.Generator().manual_seed(seed)
     Q = torch.randn(len(lam_items), n_factors, generator=generator) / n_factors**.5
@@ -142,6 +145,21 @@ def _alternate(baskets, lams, n_factors, alpha, n_iter, seed, progress):
         Q = als_step(P, of_items, lam_items, alpha)     # (n_items, d)
         if progress: progress((turn+1)/n_iter)
     return P,Q
+
+# %% ../nbs/09_ranking.ipynb #09-025b
+def fit_implicit(alternate, train, n_factors, reg, alpha, nu, n_iter, seed, user, item, weight, title, progress):
+    """What's around the turns: checks, the table, the regularization of each row, the recommender. `alternate` takes
+    what `_alternate` takes, and gives the factors of users and of items. The rest is as in `ials`"""
+    _check_settings(reg, alpha, nu, n_factors=n_factors, n_iter=n_iter)
+    whole_number('seed', seed, 0)
+    users,items,titles,table = _table(train, user, item, title, weight)
+    sides = table,table.T.tocsr()
+    row_weights = [torch.from_numpy(t.sum(axis=1))*alpha + t.shape[1] for t in sides]
+    means = [w.mean().item() for w in row_weights]
+    lams = [(w/mean)**nu * reg for w,mean in zip(row_weights, means)]
+    P,Q = alternate(sides, lams, n_factors, alpha, n_iter, seed, progress)
+    return ImplicitRecommender(P, Q, users, items, None, titles, _known(table),
+                               alpha, reg, nu, means, 'weight' if weight and issparse(train) else weight)
 
 # %% ../nbs/09_ranking.ipynb #09-025
 def ials(
@@ -165,16 +183,7 @@ def ials(
     zeros count as blanks. Raises a `ValueError` for a missing column, a table without ratings, weights that aren't
     finite numbers above 0, and impossible settings. The default `reg` suits tables like MovieLens-100k; a table of a
     few hundred rows wants less of it, and fewer factors: choose both on held-out rows"""
-    _check_settings(reg, alpha, nu, n_factors=n_factors, n_iter=n_iter)
-    whole_number('seed', seed, 0)
-    users,items,titles,table = _table(train, user, item, title, weight)
-    sides = table,table.T.tocsr()
-    row_weights = [torch.from_numpy(t.sum(axis=1))*alpha + t.shape[1] for t in sides]
-    means = [w.mean().item() for w in row_weights]
-    lam_users,lam_items = ((w/mean)**nu * reg for w,mean in zip(row_weights, means))
-    P,Q = _alternate([_baskets(t) for t in sides], [lam_users, lam_items], n_factors, alpha, n_iter, seed, progress)
-    return ImplicitRecommender(P, Q, users, items, None, titles, _known(table),
-                               alpha, reg, nu, means, 'weight' if weight and issparse(train) else weight)
+    return fit_implicit(_alternate, train, n_factors, reg, alpha, nu, n_iter, seed, user, item, weight, title, progress)
 
 # %% ../nbs/09_ranking.ipynb #09-030g
 def _gram(table, cells=2**24):

@@ -203,15 +203,15 @@ names = [m.name for m in pkgutil.walk_packages(collab_nb.__path__, "collab_nb.")
 for name in names:
     try: importlib.import_module(name)
     except ImportError as e:
-        extra = {"collab_nb.further.speed": "[speed]", "collab_nb.further.scale": "[speed,io]"}
-        assert name in extra and "pip install 'collab_nb" + extra[name] in str(e), e
+        extra = {"speed": "[speed]", "implicit": "[speed]", "scale": "[speed,io]"}
+        assert "collab_nb" + extra[name.removeprefix("collab_nb.further.")] in str(e), e
 print(*names)
 '''
 
 # What runs with the library alone: all but the site's pages, and what builds the course
-# `export` and `15_scale` want polars from the start and `14_speed` numba, `your_own_ratings` is made of shell commands,
-# `teachers` reads the notebooks, and `elsewhere` fetches another table, with pip
-OTHERS = 'index', 'api', 'export', '14_speed', '15_scale', 'your_own_ratings', 'teachers', 'elsewhere'
+# `export` and `15_scale` want polars from the start, `14_speed` and `conjugate` numba, `your_own_ratings` is made of shell
+# commands, `teachers` reads the notebooks, and `elsewhere` fetches another table, with pip
+OTHERS = 'index', 'api', 'export', '14_speed', '15_scale', 'conjugate', 'your_own_ratings', 'teachers', 'elsewhere'
 READ = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if p.stem not in OTHERS
               and p.parent.name not in ('tools', 'masters', '.ipynb_checkpoints'))
 
