@@ -209,8 +209,8 @@ print(*names)
 '''
 
 # What runs with the library alone: all but the site's pages, and what builds the course
-# `export` and `15_scale` want polars from the start, `14_speed` and `conjugate` numba, `your_own_ratings` is made of shell
-# commands, `teachers` reads the notebooks, and `elsewhere` fetches another table, with pip
+# `export` and `15_scale` want polars from the start, `14_speed` and `conjugate` numba, `your_own_ratings` is made of
+# shell commands, `teachers` reads the notebooks, and `elsewhere` fetches another table, with pip
 OTHERS = 'index', 'api', 'export', '14_speed', '15_scale', 'conjugate', 'your_own_ratings', 'teachers', 'elsewhere'
 READ = sorted(p for p in (ROOT/'nbs').rglob('*.ipynb') if p.stem not in OTHERS
               and p.parent.name not in ('tools', 'masters', '.ipynb_checkpoints'))

@@ -352,6 +352,7 @@ def _same_run(folder, settings, level):
                              'delete it, or name another folder')
     return old['level']     # the last bit of a sum may depend on who added it up
 
+# %% ../../nbs/further/15_scale.ipynb #15-024b
 def fit_parquet(
     path, # A Parquet file, or a folder of them
     n_factors:int=50, # Numbers that describe each user and item, besides the bias
