@@ -36,16 +36,21 @@ def train_one_cycle(
     weights in less than half the time. Raises a `ValueError` for fewer than one epoch"""
     if epochs < 1: raise ValueError(f'epochs must be at least 1, got {epochs}')
     model.to(dls.device).train()
-    Adam = torch.optim.AdamW if decouple_wd else torch.optim.Adam
-    opt = Adam(model.parameters(), lr=lr, eps=1e-5, weight_decay=wd, fused=True)     # fastai's Adam, in one pass
+    params = [p for p in model.parameters() if p.requires_grad]
+    firsts,seconds = ([torch.zeros_like(p) for p in params] for _ in range(2))
+    counts = [torch.zeros((), device=dls.device) for _ in params]
+    # what torch.optim calls for `fused=True`; its own classes import a compiler first, which takes longer than a fit
+    adam = torch._fused_adamw_ if decouple_wd else torch._fused_adam_
     lrs,moms = combined_cos(.25, lr/25, lr, lr/1e5),combined_cos(.25, .95, .85, .95)
     n_steps,step = epochs*len(dls.train),0
     for epoch in range(epochs):
         for x,y in dls.train:                     # (bs, 2), (bs,)
-            opt.param_groups[0].update(lr=float(lrs(step/n_steps)), betas=(float(moms(step/n_steps)), .99))
-            F.mse_loss(model(x), y).backward()
-            opt.step()
-            opt.zero_grad()
+            grads = torch.autograd.grad(F.mse_loss(model(x), y), params, materialize_grads=True)
+            torch._foreach_add_(counts, 1)
+            at = step/n_steps
+            with torch.no_grad():
+                adam(params, grads, firsts, seconds, [], counts, lr=float(lrs(at)), beta1=float(moms(at)), beta2=.99,
+                     weight_decay=wd, eps=1e-5, amsgrad=False, maximize=False)     # fastai's Adam
             step += 1
         if progress: progress((epoch+1)/epochs)
     return validation_mse(model, dls)
