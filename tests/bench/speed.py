@@ -312,6 +312,7 @@ def main(argv=None):
     parser.add_argument('--quick', action='store_true', help='small tables, two trials, one round; stores nothing')
     parser.add_argument('--rows', default='', help='only rows whose name contains this')
     parser.add_argument('--tables', default='10M,100k', help='only these tables')
+    parser.add_argument('--rounds', type=int, help='only so many rounds of fits; a later run does the rest')
     parser.add_argument('--table', action='store_true', help='print what is stored and run nothing')
     args = parser.parse_args(argv)
     if args.table:
@@ -331,7 +332,7 @@ def run(args, folder, about):
     left = bench.estimate(jobs)
     if left: print(f'about {left/60:.0f} minutes, by the stored run', flush=True)
     for row,table in jobs: bench.trials(row, table)
-    for k in range(bench.book['rounds']):
+    for k in range(args.rounds or bench.book['rounds']):
         for row,table in jobs: bench.fit(row, table, k)
     if not args.rows: extras(bench, args.quick)
     keep = ('machine', 'python', 'date')
