@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from collab_nb.evaluate import Scores, evaluate
+from collab_nb.evaluate import Scores,evaluate
 from collab_nb.synth import synth_ratings
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT/'tests'/'bench'))
 import speed
 import speed_rows
-from speed_rows import ROWS, Laps, Table, compact, of_table, tries
+from speed_rows import ROWS,Laps,Table,compact,of_table,tries
 
 TABLES = [(row, table) for row in ROWS for table in row['tables']]
 OWN = [(row, table) for row,table in TABLES if row['group'] != 'peer' and row['fit'] != 'ials_fast']
@@ -161,13 +161,19 @@ def everything(bench):
 
 def test_what_is_done_is_not_run_again(driven):
     make,ran = driven
-    everything(make())
+    bench = make()
+    for row,table in TABLES: bench.trials(row, table)
+    cornac = next(r for r in ROWS if r['name'] == 'Cornac MF')
+    assert bench.estimate([(cornac, '100k')], 3) == 3*(1+5) and bench.estimate([(cornac, '10M')], 3) == 3*(10+5)
+    everything(bench)
     count = lambda *key: sum(r[:3] == key for r in ran)
     assert count('Cornac MF', '10M', 'fit') == 3 and count('Surprise SVD', '10M', 'fit') == 1
     assert count('LIBMF', '10M', 'trials') == 1 and not count('LIBMF', '10M', 'fit')
     assert ('Surprise SVD', '10M', 'fit', '10M-slice.npz') in ran and ('Cornac MF', '10M', 'fit', '10M.npz') in ran
     ran.clear()
-    everything(make())
+    again = make()
+    assert again.estimate(TABLES, 3) == 0
+    everything(again)
     assert {r[0] for r in ran} == {'LIBMF'}     # a peer that was missing is asked for again
 
 def test_a_row_that_changed_is_run_again(driven, monkeypatch):

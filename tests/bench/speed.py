@@ -12,7 +12,11 @@ good as the weakest row's best, so that they're compared at equal NDCG.
 
 Then the fits, in turn: three rounds, one for a row that takes over half a minute; medians count. Imports and compiling
 aren't timed: each process fits a tiny table first. Rows that would take too long on 10 million ratings are timed on
-that tenth of the users, and say so; their error and memory are the tenth's.
+that tenth of the users, and say so; their error and memory are the tenth's. Memory is the peak of the whole process
+up to the end of the fit, with the arrays that it was given and what it imports (fastai alone is about 400 MB).
+
+Our own defaults, which are the first trial, were chosen on MovieLens-100k long ago, on other splits' training rows;
+so may have been those of others.
 
 What has finished isn't run again: results are lines of _bench/speed/runs.jsonl. The summary goes to
 tests/bench/speed.json. `--quick` runs everything on small tables in _bench/speed/quick and leaves that file alone."""
@@ -30,7 +34,7 @@ from pathlib import Path
 import numpy as np
 
 from protocol import whole
-from speed_rows import ROWS, compact, of_table, tries
+from speed_rows import ROWS,compact,of_table,tries
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -86,7 +90,7 @@ def planted(folder, n_users, n_items, n, n_factors=10):
 
 def small(folder, ratings, n_valid=8000):
     "MovieLens-100k, or a table like it: the whole, and the rows to choose on"
-    from collab_nb.splits import inner_split, random_split
+    from collab_nb.splits import inner_split,random_split
     columns = [ratings[c].astype('category').cat.codes.to_numpy().astype('int32') for c in ('user', 'movie')]
     columns.append(ratings.rating.to_numpy(dtype='float32'))
     splits = random_split(ratings, seed=0)
@@ -105,7 +109,7 @@ def prepare(folder, quick):
         like_ml100k = synth_ratings(300, 200, 12_000, seed=3)
         res = {'10M': planted(folder, 2000, 500, 100_000, n_factors=3), '100k': small(folder, like_ml100k)}
     else:
-        from collab_nb.data import get_ml100k, read_ratings
+        from collab_nb.data import get_ml100k,read_ratings
         res = {'10M': planted(folder, 69_878, 10_677, 10_000_000),
                '100k': small(folder, read_ratings(get_ml100k()))}
     whole(about, lambda f: f.write_text(json.dumps(res)))
@@ -194,11 +198,19 @@ class Bench:
         first = self.done(row, table, 'fit', 0, settings)
         if not run or first and first['cpu'] <= self.book['once']: self.job(row, table, 'fit', run, settings=settings)
 
-    def estimate(self, rows):
-        "Seconds that the stored run took for what's still to do"
-        left = [self.stored.get((r['name'], t, kind), 0)*n for r,t in rows for kind,n in (('trials', 1), ('fit', 1))
-                if not self.done(of_table(r, t), t, kind)]
-        return sum(left)
+    def estimate(self, jobs, rounds):
+        """About how many seconds the fits that are left take: ten times the chosen trial, which had a tenth of the
+        rows, or as long as it; and some for starting each process"""
+        res = 0
+        for row,table in jobs:
+            settings = self.settings(row, table)
+            if settings is None: continue
+            cpu = next(t['cpu'] for t in self.tried(row, table) if t['settings'] == settings)
+            cpu *= 10 if table == '10M' and not row.get('slice') else 1
+            done = [r for k in range(rounds) if (r := self.done(of_table(row, table), table, 'fit', k, settings))]
+            if done: cpu = done[0]['cpu']
+            res += ((rounds if cpu <= self.book['once'] else 1)-len(done))*(cpu+5)
+        return res
 
 def said(res):
     for k in ('missing', 'failed'):
@@ -329,10 +341,12 @@ def run(args, folder, about):
     bench = Bench(folder, QUICK if args.quick else BOOK)
     jobs = [(row, table) for table in args.tables.split(',') for row in ROWS
             if args.rows in row['name'] and table in row['tables']]
-    left = bench.estimate(jobs)
-    if left: print(f'about {left/60:.0f} minutes, by the stored run', flush=True)
+    rounds = args.rounds or bench.book['rounds']
+    known = [seconds for key,seconds in bench.stored.items() if key not in {k[:3] for k in bench.runs}]
+    if known: print(f'all that is left took {sum(known)/60:.0f} minutes when the result was stored', flush=True)
     for row,table in jobs: bench.trials(row, table)
-    for k in range(args.rounds or bench.book['rounds']):
+    print(f'the fits take about {bench.estimate(jobs, rounds)/60:.0f} minutes', flush=True)
+    for k in range(rounds):
         for row,table in jobs: bench.fit(row, table, k)
     if not args.rows: extras(bench, args.quick)
     keep = ('machine', 'python', 'date')

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from protocol import peak, trials
+from protocol import peak,trials
 
 @dataclass
 class Table:
