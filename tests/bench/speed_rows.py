@@ -110,7 +110,7 @@ def fast_learner(dls, n_factors=50):
     from fastai.optimizer import OptimWrapper
 
     from collab_nb.loader import Learner
-    Adam = partial(OptimWrapper, opt=torch.optim.AdamW, fused=True, eps=1e-5)
+    Adam = partial(OptimWrapper, opt=torch.optim.AdamW, fused=True, eps=1e-5, betas=(.95, .99))     # fastai's numbers
     learn = Learner(dls, bias_model(dls, n_factors), loss_func=torch.nn.MSELoss(), opt_func=Adam)
     learn.remove_cb(CastToTensor)
     return learn
@@ -293,9 +293,9 @@ ROWS = [
     *(batches(n) for n in (64, 256, 1024, 4096, 16_384, 65_536)),
     row('bare loop', 'bare', default=sizes(dict(lr=7e-3, wd=.28, bs=256), dict(lr=.02, wd=.2, bs=16_384)), space=ADAM,
         **OURS),
-    row('compiled kernel', 'kernel', default=sizes({}, dict(reg=.04, nu=.5, epochs=6)), space=sizes(
+    row('compiled kernel', 'kernel', default=sizes({}, dict(n_factors=50, reg=.04, nu=.5, epochs=6)), space=sizes(
         dict(reg=[.08, .1, .12, .14], nu=[.5, .7], epochs=[10, 14, 20], lr=[.07, .1]),
-        dict(reg=[.02, .025, .03, .04], nu=[.5, 1.], epochs=[4, 6, 8], lr=[.07, .1])),
+        dict(n_factors=[16, 28, 50], reg=[.02, .025, .03, .04], nu=[.5, 1.], epochs=[4, 6, 8], lr=[.07, .1])),
         group='ours', needs=['collab_nb.further.speed']),
     row('cmfrec, ALS by conjugate gradient', 'cmfrec', ['cmfrec'], dict(k=50, lambda_=.06, niter=5), sizes(
         dict(k=[10, 20, 50], lambda_=(.05, .3), niter=[5, 10]),
