@@ -37,8 +37,9 @@ scoreboard: .venv/.installed   ## train every model of the scoreboard from five 
 	COLLAB_NB_SCOREBOARD=$(CURDIR)/collab_nb/scoreboard.json .venv/bin/python -m collab_nb.tools.course --store scoreboard
 	.venv/bin/python -c 'from collab_nb.scoreboard import draw_scoreboard; draw_scoreboard("nbs/images/scoreboard.png")'
 
-bench: .venv/.installed _bench/.venv/.installed   ## every model and its peers on every fold, two to three hours; BENCH_ARGS=--quick tries it in minutes
-	.venv/bin/python tests/bench $(BENCH_ARGS)
+bench: .venv/.installed _bench/.venv/.installed   ## models and peers on every fold, two to three hours (PART=record), and their speed, under one (PART=speed); BENCH_ARGS=--quick tries it
+	$(if $(filter speed,$(PART)),,.venv/bin/python tests/bench $(BENCH_ARGS))
+	$(if $(filter record,$(PART)),,.venv/bin/python tests/bench/speed.py $(BENCH_ARGS))
 
 scale: .venv/.installed    ## chapter 15's figures: up to 32 million ratings, a quarter of an hour; SCALE_ARGS=--quick tries it in a minute
 	.venv/bin/python tests/bench/scale.py $(SCALE_ARGS)
@@ -69,6 +70,7 @@ _bench/.venv/.installed: tests/bench/requirements.txt
 	mkdir -p _bench
 	test -x _bench/.venv/bin/pip || $(PYTHON) -m venv _bench/.venv || echo "make bench: no environment for the peers; their rows will say so"
 	test ! -x _bench/.venv/bin/pip || sed '/^#/d' $< | { all=yes; while read -r peer; do \
-	  _bench/.venv/bin/pip install --quiet --disable-pip-version-check $$peer </dev/null || \
+	  flags=; case "$$peer" in *libmf*) flags="-O3 -march=native $$(grep -qsw avx /proc/cpuinfo && echo -DUSEAVX)";; esac; \
+	  CFLAGS="$$flags" _bench/.venv/bin/pip install --quiet --disable-pip-version-check $$peer </dev/null || \
 	    { all=; echo "make bench: $$peer doesn't install here; its rows will say so"; }; done; \
 	  test -z "$$all" || touch $@; }
