@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from collab_nb.data import synth_ratings
-from collab_nb.serving import Recommender
+from collab_nb.serving import KnownRatings,Recommender
 
 speed = pytest.importorskip('collab_nb.further.speed')
 fit_fast = speed.fit_fast
@@ -86,6 +86,16 @@ def test_a_schedule_cuts_tables_into_groups(sizes):
         assert len(rows) == n and len(np.unique(rows[:,0])) == n
         np.testing.assert_allclose(rows[plan.places[side],6], 1/count**.5, rtol=1e-6)
         assert (plan.rows(side, 3) == plan.rows(side, 3)).all()
+
+@pytest.mark.parametrize('sizes', [(5, 4, 0), (5, 4, 1), (5, 4, 60), (50, 40, 1500), (300, 1, 500), (1, 300, 500)])
+def test_who_rated_what_is_what_the_recommender_would_sort(sizes):
+    n,m,k = sizes
+    rng = np.random.default_rng(k)
+    u,i = rng.integers(n, size=k).astype(np.int32),rng.integers(m, size=k).astype(np.int32)
+    r = rng.random(k).astype(np.float32)
+    a,b = speed._known(u, i, r, n, m),KnownRatings.from_pairs(u, i, r, n)
+    for got,want in zip((a.starts, a.items, a.values), (b.starts, b.items, b.values)):
+        assert (got == want).all() and got.dtype == want.dtype
 
 def test_it_learns_what_was_planted(made):
     train,valid = made.iloc[:18_000],made.iloc[18_000:]

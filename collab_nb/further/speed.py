@@ -220,6 +220,29 @@ def _held_out(valid, users, items, user, item, rating):
     if not known.any(): raise ValueError('valid must have rows with users and items of train, got none')
     return u[known],i[known],as_ratings(column(valid, rating, 'rating'))[known]
 
+# %% ../../nbs/further/14_speed.ipynb #14-040b
+@njit(nogil=True, cache=True)
+def _sorted_by(keys, order, n):
+    "Sort `order` by the keys (m,), which are below n; equal ones stay in order. And where each key starts (n+1,)"
+    starts = np.zeros(n+1, dtype=np.int64)
+    for k in keys: starts[k+1] += 1
+    for k in range(n): starts[k+1] += starts[k]
+    free,res = starts.copy(),np.empty_like(order)
+    for k in order:
+        res[free[keys[k]]] = k
+        free[keys[k]] += 1
+    return res,starts
+def _known(users, items, ratings, n_users, n_items):
+    "`KnownRatings.from_pairs`, by two counting sorts"
+    order,_ = _sorted_by(items, np.arange(len(items), dtype=np.int32), n_items)
+    order,starts = _sorted_by(users, order, n_users)
+    items,ratings = items[order],ratings[order]
+    again = np.flatnonzero(np.diff(items) == 0)               # followed by the same item, perhaps of the same user
+    again = again[np.searchsorted(starts, again, side='right') == np.searchsorted(starts, again+1, side='right')]
+    if not len(again): return KnownRatings(starts, items, ratings)
+    starts = starts - np.searchsorted(again, starts)
+    return KnownRatings(starts, np.delete(items, again), np.delete(ratings, again))
+
 # %% ../../nbs/further/14_speed.ipynb #14-041
 def fit_fast(
     train, # Ratings: a DataFrame with a row each
@@ -269,4 +292,4 @@ def fit_fast(
             if error >= best: break
             best,kept = error,(P.copy(), Q.copy())
     return plan.recommender(*(kept or (P, Q)), mean, users, items, titles,
-                            KnownRatings.from_pairs(u, i, stars, len(users)), unit)
+                            _known(u, i, stars, len(users), len(items)), unit)
