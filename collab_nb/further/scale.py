@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack,nullcontext,suppress
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -143,16 +144,32 @@ def _survey(path, user, item, rating, title):
     return {'n': n, 'sums': (total, squares), 'ids': ids, 'counts': counted,
             'titles': dict(zip(ids[1], counts[2][title])) if title in names else None}
 
-def _chunks(path, about, user, item, rating):
-    "Numbers of users, numbers of items and ratings (m,), some rows at a time"
+def _chunks(path, about, user, item, rating, part=0, parts=1):
+    "Numbers of users, numbers of items and ratings (m,), some rows at a time; of all rows, or of one part of the file"
     known = [pd.Index(ids) for ids in about['ids']]
     lf = pl.scan_parquet(path).select(user, item, pl.col(rating).cast(pl.Float32))
-    for lo in range(0, about['n'], _CHUNK):
-        part = lf.slice(lo, _CHUNK).collect()
+    first,last = part*about['n']//parts,(part+1)*about['n']//parts
+    for lo in range(first, last, _CHUNK):
+        part = lf.slice(lo, min(_CHUNK, last-lo)).collect()
         u,i = (k.get_indexer(part[name].to_numpy()).astype(np.int32) for k,name in zip(known, (user, item)))
         yield u,i,part[rating].to_numpy()
 
 # %% ../../nbs/further/15_scale.ipynb #15-020
+@njit(nogil=True, cache=True)
+def _by_block(rows, first, of_items):
+    """Ratings (m, 3) of one group of users, sorted by groups of items (3, m), and where these start. Rows of tables come
+    in counted from the first of all, and go out from the first of their group"""
+    n = len(of_items)-1
+    starts = np.zeros(n+1, dtype=np.int64)
+    for k in range(len(rows)): starts[rows[k,1]*n//of_items[n] + 1] += 1
+    for b in range(n): starts[b+1] += starts[b]
+    free,res = starts.copy(),np.empty((3, len(rows)), dtype=np.int32)
+    for k in range(len(rows)):
+        b = rows[k,1]*n//of_items[n]
+        res[0,free[b]],res[1,free[b]],res[2,free[b]] = rows[k,0]-first,rows[k,1]-of_items[b],rows[k,2]
+        free[b] += 1
+    return res,starts
+
 class _Blocks:
     "The ratings of some groups of users on disk, a file for each group: where its blocks start, then block by block"
     def __init__(self, folder, plan, groups): self.folder,self.plan,self.groups,self.starts = folder,plan,groups,{}
@@ -163,12 +180,12 @@ class _Blocks:
         "Are all files there, from an earlier run? They get their names last, so what's there is complete"
         return all(self._file(g).exists() for g in self.groups)
 
-    def write(self, chunks, mean, unit):
-        "Append the ratings of each group to its file, some rows at a time; then sort each file by block"
+    def split(self, chunks, mean, unit, groups, part=0):
+        "Append the ratings of some groups to a file for each, some rows at a time"
         n = self.plan.n_groups
-        first,last = self.plan.starts(0)[[self.groups[0], self.groups[-1]+1]]
+        first,last = self.plan.starts(0)[[groups[0], groups[-1]+1]]
         with ExitStack() as stack:
-            opened = {g: stack.enter_context(open(self._file(g, 'rows'), 'wb')) for g in self.groups}
+            opened = {g: stack.enter_context(open(self._file(g, f'rows-{part}'), 'wb')) for g in groups}
             for u,i,r in chunks:
                 place = self.plan.places[0][u]
                 mine = (first <= place) & (place < last)
@@ -177,21 +194,18 @@ class _Blocks:
                 for g,f in opened.items():
                     here = slice(starts[g*n], starts[(g+1)*n])
                     np.stack([c[here].view(np.int32) for c in columns], axis=1).tofile(f)
-        for g in self.groups: self._sort(g)
 
-    def _sort(self, g):
-        n,rows,part = self.plan.n_groups,self._file(g, 'rows'),self._file(g, 'part')
-        first,of_items = self.plan.starts(0)[g],self.plan.starts(1)
-        u,i,r = np.fromfile(rows, dtype=np.int32).reshape(-1, 3).T
-        block = (i.astype(np.int64)*n//of_items[-1]).astype(np.int16)
-        starts = np.concatenate([[0], np.bincount(block, minlength=n).cumsum()])
-        order = np.argsort(block, kind='stable')
-        table = np.stack([u-first, i-of_items[block], r]).astype(np.int32)[:,order]
-        with open(part, 'wb') as f:
-            starts.astype(np.int64).tofile(f)
-            for lo,hi in zip(starts, starts[1:]): table[:,lo:hi].tofile(f)
-        os.replace(part, self._file(g))
-        rows.unlink()
+    def sort(self, parts=1):
+        "Sort the files of this process's groups by block"
+        for g in self.groups:
+            files = [self._file(g, f'rows-{part}') for part in range(parts)]
+            rows = np.concatenate([np.fromfile(f, dtype=np.int32) for f in files]).reshape(-1, 3)
+            table,starts = _by_block(rows, self.plan.starts(0)[g], self.plan.starts(1))
+            with open(self._file(g, 'part'), 'wb') as f:
+                starts.tofile(f)
+                for lo,hi in zip(starts, starts[1:]): table[:,lo:hi].tofile(f)
+            os.replace(self._file(g, 'part'), self._file(g))
+            for f in files: f.unlink()
 
     def read(self, g, h):
         "Users (m,), items (m,), counted from the first of their groups, and ratings (m,)"
@@ -391,7 +405,8 @@ def fit_parquet(
                     about = _survey(path, user, item, rating, title)
                     level = plan.cut(*about['counts']).level(*about['sums'])
                     of = {**settings, 'columns': [user, item, rating], 'files': _stamp(path)}
-                    about['level'] = _same_run(folder, of, level)
+                    about |= {'level': _same_run(folder, of, level), 'token': uuid4().hex}
+                    (folder/'token').write_text(about['token'])     # can the others read it?
                 except ValueError as e: about = e     # for all processes, or the others would wait
             about = ring.everyone(about)[0]
             if isinstance(about, ValueError): raise about
@@ -400,8 +415,14 @@ def fit_parquet(
                 raise ValueError(f'a table of this size can be spread over {plan.n_groups} processes, got {ring.size}')
             own = ring.share(plan.n_groups)
             blocks = _Blocks(folder, plan, own)
-            def chunks(): return _chunks(path, about, user, item, rating)
-            if not blocks.ready(): blocks.write(chunks(), *about['level'])
+            def chunks(*part): return _chunks(path, about, user, item, rating, *part)
+            if not all(ring.everyone(blocks.ready())):
+                token = folder/'token'
+                shared = all(ring.everyone(token.exists() and token.read_text() == about['token']))
+                if shared: blocks.split(chunks(ring.rank, ring.size), *about['level'], range(plan.n_groups), ring.rank)
+                else: blocks.split(chunks(), *about['level'], own)     # no disk in common: all read everything
+                ring.everyone(None)
+                blocks.sort(ring.size if shared else 1)
             every = (every or plan.n_groups//4) if work else None     # nobody could go on from a temporary folder
             trained = _train(plan, blocks, _Kept(folder, plan, own), ring, threads, every, progress)
             rows = _collect(plan, ring, *trained)
