@@ -1,4 +1,6 @@
 "Made-up tables on disk, training from Parquet and from memory, interrupted runs, rings, and what's refused"
+import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -9,7 +11,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import NBS
+from conftest import NBS, ROOT
 
 from collab_nb.further.speed import fit_fast
 from collab_nb.serving import Recommender
@@ -271,6 +273,28 @@ def test_without_polars_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, 'polars', None)
     monkeypatch.delitem(sys.modules, 'collab_nb.further.scale')
     with pytest.raises(ImportError, match=r"pip install 'collab_nb\[speed,io\]'"): __import__('collab_nb.further.scale')
+
+# The bench
+
+def test_the_bench_measures(tmp_path):
+    "In this process, on a small table: what `make scale` does in processes of their own"
+    spec = importlib.util.spec_from_file_location('bench_scale', ROOT/'tests'/'bench'/'scale.py')
+    bench = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bench)
+    shape = 300,200,8_000
+    bench.make(tmp_path, *shape)
+    file,held = bench.names(tmp_path, shape)
+    floor = json.loads(file.with_suffix('.json').read_text())
+    got = bench.fit(file, held, 6, tmp_path/'model')
+    assert 0 < got['CPU s an epoch'] < got['CPU s'] and got['peak MB'] > 50
+    assert floor < got['RMSE'] < pl.read_parquet(held)['rating'].std()
+    lists = bench.lists(tmp_path/'model', tmp_path/'lists.parquet')
+    assert lists['rows'] == 3000 == len(pl.read_parquet(tmp_path/'lists.parquet')) and lists['one user ms'] > 0
+
+def test_the_stored_figures_are_whole():
+    figures = json.loads((ROOT/'collab_nb'/'scale.json').read_text(encoding='utf-8'))
+    parts = {'growth', 'half_peak', 'more_epochs', 'ring', 'killed', 'data_parallel', 'gpu', 'lists'}
+    assert parts | {'date', 'machine', 'versions'} <= set(figures)
 
 @pytest.mark.full
 def test_spark(made, file, monkeypatch):
