@@ -171,7 +171,7 @@ def killed(folder, shapes, epochs):
     whole,_ = timed(file, folder/'straight', epochs)
     for _ in range(3):
         p = subprocess.Popen(command(file, folder/'killed', epochs), env=ENV, stderr=subprocess.DEVNULL)
-        try: p.wait(after := rng.uniform(.2, .6)*whole)
+        try: p.wait(after := rng.uniform(.12, .33)*whole)
         except subprocess.TimeoutExpired:
             p.send_signal(signal.SIGKILL)
             p.wait()

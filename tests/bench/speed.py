@@ -39,7 +39,7 @@ from speed_rows import ROWS,compact,of_table,tries
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 STORED = HERE/'speed.json'
-BOOK = {'k': 10, 'trials': 6, 'rounds': 3, 'once': 30, 'limit': 1500}
+BOOK = {'k': 10, 'trials': 8, 'rounds': 3, 'once': 30, 'limit': 1500}
 QUICK = {**BOOK, 'trials': 2, 'rounds': 1, 'limit': 120}
 WANTED = {'learner': 'at most 1/10 of stock\'s CPU with no loss, 1/25 within .005 (squared stars)'}
 
