@@ -157,8 +157,8 @@ def _chunks(path, about, user, item, rating, part=0, parts=1):
 # %% ../../nbs/further/15_scale.ipynb #15-020
 @njit(nogil=True, cache=True)
 def _by_block(rows, first, of_items):
-    """Ratings (m, 3) of one group of users, sorted by groups of items (3, m), and where these start. Rows of tables come
-    in counted from the first of all, and go out from the first of their group"""
+    """Ratings (m, 3) of one group of users, sorted by groups of items (3, m), and where these start. Places come in
+    counted from the first of the table, and go out counted from the first of their group"""
     n = len(of_items)-1
     starts = np.zeros(n+1, dtype=np.int64)
     for k in range(len(rows)): starts[rows[k,1]*n//of_items[n] + 1] += 1
