@@ -295,7 +295,7 @@ ROWS = [
         **OURS),
     row('compiled kernel', 'kernel', default=sizes({}, dict(n_factors=50, reg=.04, nu=.5, epochs=6)), space=sizes(
         dict(reg=[.08, .1, .12, .14], nu=[.5, .7], epochs=[10, 14, 20], lr=[.07, .1]),
-        dict(n_factors=[16, 28, 50], reg=[.02, .025, .03, .04], nu=[.5, 1.], epochs=[4, 6, 8], lr=[.07, .1])),
+        dict(reg=(.02, .06), nu=[.5, .8, 1.], epochs=[6, 8])),
         group='ours', needs=['collab_nb.further.speed']),
     row('cmfrec, ALS by conjugate gradient', 'cmfrec', ['cmfrec'], dict(k=50, lambda_=.06, niter=5), sizes(
         dict(k=[10, 20, 50], lambda_=(.05, .3), niter=[5, 10]),
