@@ -287,7 +287,7 @@ def batches(n):
                space=ADAM, tables=tables, **OURS)
 
 ROWS = [
-    row('stock fastai', 'fastai', ['fastai'], TUTORIAL, ADAM, group='fastai'),
+    row('stock fastai', 'fastai', ['fastai'], TUTORIAL, ADAM, group='fastai', slice=True),
     row('fastai, each rating once', 'fixed', ['fastai'], TUTORIAL, ADAM, group='fastai', slice=True),
     row("rating_dls, fastai's Learner", 'loader', default=TUTORIAL, space=ADAM, slice=True, **OURS),
     *(batches(n) for n in (64, 256, 1024, 4096, 16_384, 65_536)),
