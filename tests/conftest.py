@@ -6,6 +6,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -100,3 +102,12 @@ def browser():
         chromium = p.chromium.launch(executable_path=found, args=args)
         yield chromium
         chromium.close()
+
+@pytest.fixture(scope='module')
+def counted():
+    "Counts from 1 to 4, some rows short and some long"
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 30, 40)
+    table = pd.DataFrame({'user': np.repeat(np.arange(40), lengths),
+                          'movie': np.concatenate([rng.choice(30, n, replace=False) for n in lengths])})
+    return table.assign(count=rng.integers(1, 5, len(table)))

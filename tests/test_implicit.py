@@ -18,15 +18,6 @@ ials_fast = implicit.ials_fast
 @pytest.fixture(scope='module')
 def made(): return synth_ratings(120, 80, 4_000, seed=1)
 
-@pytest.fixture(scope='module')
-def counted():
-    "Counts from 1 to 4, some rows short and some long"
-    rng = np.random.default_rng(0)
-    lengths = rng.integers(1, 30, 40)
-    table = pd.DataFrame({'user': np.repeat(np.arange(40), lengths),
-                          'movie': np.concatenate([rng.choice(30, n, replace=False) for n in lengths])})
-    return table.assign(count=rng.integers(1, 5, len(table)))
-
 def tables(rec): return rec.user_factors,rec.item_factors
 def same(a, b): return (a.users, a.items) == (b.users, b.items) and all(map(np.array_equal, tables(a), tables(b)))
 def close(a, b, eps=1e-4):

@@ -16,15 +16,6 @@ def parts():
     planted = synth_ratings(120, 80, 4_000, seed=1)
     return [planted.iloc[rows] for rows in hold_out(planted, 5, 10)]
 
-@pytest.fixture(scope='module')
-def counted():
-    "Counts from 1 to 4, some rows short and some long"
-    rng = np.random.default_rng(0)
-    lengths = rng.integers(1, 30, 40)
-    table = pd.DataFrame({'user': np.repeat(np.arange(40), lengths),
-                          'movie': np.concatenate([rng.choice(30, n, replace=False) for n in lengths])})
-    return table.assign(count=rng.integers(1, 5, len(table)))
-
 def same(a, b, eps=1e-5):
     "Two results of `ials` with the same ids and nearly the same factors"
     assert (a.users, a.items) == (b.users, b.items)

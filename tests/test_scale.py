@@ -276,8 +276,9 @@ def test_without_polars_it_says_what_to_install(monkeypatch):
 
 # The bench
 
-def test_the_bench_measures(tmp_path):
+def test_the_bench_measures(tmp_path, monkeypatch):
     "In this process, on a small table: what `make scale` does in processes of their own"
+    monkeypatch.syspath_prepend(ROOT/'tests'/'bench')
     spec = importlib.util.spec_from_file_location('bench_scale', ROOT/'tests'/'bench'/'scale.py')
     bench = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bench)

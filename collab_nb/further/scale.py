@@ -225,8 +225,9 @@ class _Ring:
                              'use torchrun --nproc-per-node 2 instead')
         if self.size == 1: return
         import torch.distributed as dist     # one process needs no PyTorch
+        from torch import from_numpy
         from torch.distributed.rendezvous import rendezvous
-        self.dist,wait = dist,timedelta(minutes=30)
+        self.dist,self.tensor,wait = dist,from_numpy,timedelta(minutes=30)
         store = next(rendezvous('env://', timeout=wait))[0]
         if os.environ.get('LOCAL_WORLD_SIZE') == str(self.size):     # torchrun on one machine, perhaps once more:
             store = dist.PrefixStore(f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
@@ -245,13 +246,9 @@ class _Ring:
         self.dist.all_gather_object(res, value)
         return res
 
-    def send(self, rows, to):
-        from torch import from_numpy
-        return self.dist.isend(from_numpy(rows), to % self.size)
+    def send(self, rows, to): return self.dist.isend(self.tensor(rows), to % self.size)
 
-    def receive(self, rows, source):
-        from torch import from_numpy
-        return self.dist.irecv(from_numpy(rows), source % self.size)
+    def receive(self, rows, source): return self.dist.irecv(self.tensor(rows), source % self.size)
 
     def close(self):
         if self.size > 1: self.dist.destroy_process_group()
@@ -292,11 +289,16 @@ class _Kept:
         with suppress(OSError): (self.folder/f'step-{step:08}').rmdir()     # another process may have files in it
 
 # %% ../../nbs/further/15_scale.ipynb #15-023
+def _room(plan, side, group, like):
+    "Where the rows of a group can be received, as wide as those of another"
+    return np.empty((np.diff(plan.starts(side))[group], like.shape[1]), dtype=np.float32)
+
 def _train(plan, blocks, kept, ring, threads, every, progress):
     "The steps that are left, and then the rows of this process: {group: rows} of users and of items"
     n,own = plan.n_groups,kept.own
-    step = max(set.intersection(*ring.everyone(kept.steps() | {0})))
-    for s in kept.steps() - {step}: kept.drop(s)
+    complete = kept.steps()
+    step = max(set.intersection(*ring.everyone(complete | {0})))
+    for s in complete - {step}: kept.drop(s)
     P,Q = kept.load(step)
     on_disk,total = [step],0.
     with ThreadPoolExecutor(threads) as executor:
@@ -310,7 +312,7 @@ def _train(plan, blocks, kept, ring, threads, every, progress):
             jobs = []
             if ring.size > 1:
                 leaving,coming = (own[0]+step) % n,(own[-1]+1+step) % n
-                arriving = np.empty((np.diff(plan.starts(1))[coming], Q[leaving].shape[1]), dtype=np.float32)
+                arriving = _room(plan, 1, coming, Q[leaving])
                 jobs = [ring.send(Q[leaving], ring.rank-1), ring.receive(arriving, ring.rank+1)]
             total += sum(losses)
             for job in jobs: job.wait()
@@ -341,7 +343,7 @@ def _collect(plan, ring, P, Q):
     for r in range(1, ring.size):
         for side,tables in enumerate((P, Q)):
             for g in ring.share(n, r):
-                tables[g] = plan.rows(side, g)     # the right shape
+                tables[g] = _room(plan, side, g, P[0])
                 ring.receive(tables[g], r).wait()
     return [np.concatenate([tables[g] for g in range(n)]) for tables in (P, Q)]
 

@@ -25,7 +25,7 @@ import numpy as np
 from collab_nb.data import fold_split,get_ml100k,random_split,read_movies,read_ratings,read_users
 from collab_nb.record import gain_table,published_table,read_record,record_table
 from collab_nb.splits import inner_split
-from protocol import digest,whole
+from protocol import cpu,digest,whole
 from report import FOLDS,RANDOM,all_runs,append,asked,draw,is_done,summarize
 from rows import PAIRS,PUBLISHED,ROWS
 
@@ -67,13 +67,6 @@ def versions(python):
     have = json.loads(subprocess.run([python, '-c', code], capture_output=True, text=True).stdout)
     names = 'numpy', 'pandas', 'torch', 'fastai', 'scikit-surprise', 'myfm', 'cornac', 'lenskit'
     return {k: have[k] for k in names if k in have}
-
-def cpu():
-    "The processor's name"
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.exists() else []
-    model = next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), '')
-    return model or platform.processor() or platform.machine()
 
 def about():
     "Date of the summary (each run has its own in runs.jsonl), machine, versions, and how it was measured"

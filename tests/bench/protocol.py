@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import json
 import os
+import platform
 import re
 import sys
 import time
@@ -110,6 +111,13 @@ def peak():
     status = Path('/proc/self/status')
     lines = status.read_text().splitlines() if status.exists() else []
     return next((round(int(line.split()[1])/1024) for line in lines if line.startswith('VmHWM')), None)
+
+def cpu():
+    "The processor's name"
+    info = Path('/proc/cpuinfo')
+    lines = info.read_text().splitlines() if info.exists() else []
+    model = next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), '')
+    return model or platform.processor() or platform.machine()
 
 def coverage(probs, stars, levels=(.5, .8, .95), seed=0):
     """Share of the ratings inside central intervals of these nominal `levels` (by randomized PIT: a star is an interval

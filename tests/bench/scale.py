@@ -17,6 +17,8 @@ import sys
 import time
 from pathlib import Path
 
+from protocol import cpu,whole
+
 ROOT = Path(__file__).parents[2]
 FILE = ROOT/'collab_nb'/'scale.json'
 ONE  = {f'{k}_NUM_THREADS': '1' for k in ('OMP', 'MKL', 'OPENBLAS', 'NUMBA')} | {'POLARS_MAX_THREADS': '1'}
@@ -29,18 +31,18 @@ def names(folder, shape):
     "The files of a table: ratings, and those held out"
     return [folder/f'{shape[0]}x{shape[1]}x{shape[2]}{what}.parquet' for what in ('', '-held')]
 
-def child(what, *args, env=ENV):
+def child(what, *args):
     "Run a function of this file in a process of its own: what it returned"
     command = [sys.executable, __file__, '--child', what, *map(str, args)]
-    res = subprocess.run(command, env=env, capture_output=True, text=True)
+    res = subprocess.run(command, env=ENV, capture_output=True, text=True)
     if res.returncode: raise RuntimeError(f'{what}: {res.stderr[-2000:]}')
     return json.loads(res.stdout.splitlines()[-1])
 
 def used():
-    "CPU seconds and peak MB of this process"
+    "Peak MB of this process"
     import resource
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return time.process_time(),peak/1024 if sys.platform == 'linux' else peak/2**20
+    return peak/1024 if sys.platform == 'linux' else peak/2**20
 
 def make(folder, *shape):
     from collab_nb.further.scale import synth_parquet
@@ -51,7 +53,6 @@ def make(folder, *shape):
     rows = pl.read_parquet(held)
     floor = truth.floor(rows['user'].to_numpy(), rows['movie'].to_numpy())**.5
     file.with_suffix('.json').write_text(json.dumps(floor), encoding='utf-8')
-    return used()
 
 def rmse(rec, held):
     "On held-out rows whose user and movie have been met, cut to one to five stars"
@@ -68,7 +69,7 @@ def fit(file, held, epochs, save=''):
     fit_fast(pd.DataFrame({'user': [1, 2], 'movie': [1, 2], 'rating': [1., 2.]}), epochs=1)     # compiles
     start,ends = time.process_time(),[]
     rec = scale.fit_parquet(file, epochs=int(epochs), progress=lambda share: ends.append(time.process_time()-start))
-    total,peak = time.process_time()-start,used()[1]
+    total,peak = time.process_time()-start,used()
     if save: rec.save(save)
     epoch = statistics.median(b-a for a,b in zip(ends, ends[1:]))
     return {'CPU s': total, 'CPU s an epoch': epoch, 'peak MB': peak, 'RMSE': rmse(rec, held)}
@@ -116,10 +117,10 @@ def lists(folder, path):
         return 1e3*(time.perf_counter()-start)
     once(rec.users[0])
     one = statistics.median(once(u) for u in random.Random(0).sample(rec.users, min(200, len(rec.users))))
-    before,start = used()[1],time.process_time()
+    before,start = used(),time.process_time()
     rows = write_lists(rec, path, force=True)
     seconds = time.process_time()-start
-    return {'one user ms': one, 'rows': rows, 'CPU s': seconds, 'peak MB': used()[1], 'loaded MB': before}
+    return {'one user ms': one, 'rows': rows, 'CPU s': seconds, 'peak MB': used(), 'loaded MB': before}
 
 def command(file, out, epochs, world=1):
     "The command line that trains"
@@ -209,12 +210,6 @@ def all_lists(folder, shapes, epochs):
 
 PARTS = {'growth': growth, 'ring': ring, 'killed': killed, 'parallel': parallel, 'gpu': gpu, 'lists': all_lists}
 
-def cpu():
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.exists() else []
-    model = next((line.split(':')[1].strip() for line in lines if line.startswith('model name')), '')
-    return model or platform.processor() or platform.machine()
-
 def about():
     versions = {k: importlib.metadata.version(k) for k in ('numpy', 'numba', 'polars', 'torch')}
     return {'date': datetime.date.today().isoformat(), 'command': 'make scale', 'python': platform.python_version(),
@@ -236,10 +231,9 @@ def main():
         got = PARTS[name](folder, shapes, epochs)
         print(json.dumps(got), flush=True)
         res |= about() | got
-        if not args.quick: FILE.write_text(json.dumps(res, indent=1)+'\n', encoding='utf-8')
+        text = json.dumps(res, indent=1)+'\n'
+        if not args.quick: whole(FILE, lambda f, text=text: f.write_text(text, encoding='utf-8'))
 
 if __name__ == '__main__':
-    if sys.argv[1:2] == ['--child']:
-        res = globals()[sys.argv[2]](*sys.argv[3:])
-        if res is not None: print(json.dumps(res))
+    if sys.argv[1:2] == ['--child']: print(json.dumps(globals()[sys.argv[2]](*sys.argv[3:])))
     else: main()
