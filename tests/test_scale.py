@@ -2,6 +2,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -144,6 +145,32 @@ def test_a_lost_file_means_an_earlier_step(made, file, tmp_path):
     (steps[1]/'items-03.npy').unlink()
     assert same(fit_parquet(file, **SETTINGS, work=work), fit_fast(made, **SETTINGS))
 
+def test_stopped_while_it_writes_over_an_old_step(made, file, tmp_path, monkeypatch):
+    work,save,calls = tmp_path/'work',np.save,[]
+    def fragile(f, rows):
+        calls.append(rows)
+        if len(calls) == 40: raise Stop     # 16 files a step
+        save(f, rows)
+    monkeypatch.setattr(scale.np, 'save', fragile)
+    with pytest.raises(Stop): fit_parquet(file, **SETTINGS, work=work)
+    kept = {s.name: len(list(s.glob('*.npy'))) for s in work.glob('step-*')}
+    assert kept == {'step-00000002': 8, 'step-00000004': 16, 'step-00000006': 7}     # one more is half-written
+    assert same(fit_parquet(file, **SETTINGS, work=work), fit_fast(made, **SETTINGS))
+    assert len(list(work.glob('step-*'))) == 2
+
+def test_blocks_that_end_early_are_an_error(file, tmp_path):
+    work = tmp_path/'work'
+    fit_parquet(file, **SETTINGS, work=work)
+    for step in work.glob('step-*'): shutil.rmtree(step)
+    with open(work/'blocks-03', 'r+b') as f: f.truncate((work/'blocks-03').stat().st_size-4)
+    with pytest.raises(ValueError, match='blocks-03 must have all its blocks, but ends early: delete .*work'):
+        fit_parquet(file, **SETTINGS, work=work)
+
+def test_one_process_needs_no_pytorch():
+    "It takes seconds to load"
+    code = "import sys, collab_nb.further.scale; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, '-c', code]).returncode == 0
+
 def test_another_runs_folder_is_refused(made, file, tmp_path):
     work = tmp_path/'work'
     rec = fit_parquet(file, **SETTINGS, work=work)
@@ -242,9 +269,21 @@ def test_a_worker_is_killed(larger):
     until(p, lambda: steps(out))
     workers(p)[-1].kill()
     said = p.communicate(timeout=120)[1]
-    assert p.returncode and 'another process has stopped' in said and f'goes on from {out}-work' in said, said[-3000:]
+    # it hears of it from the other one, or from torchrun, which stops it: whoever comes first
+    assert p.returncode and ('another process has stopped' in said or 'stopped from outside' in said), said[-3000:]
+    assert f'the same command goes on from {out}-work' in said
     assert run(larger/'r.parquet', out, '--epochs', 40).returncode == 0
     assert model(out) == model(larger/'one')
+
+@pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGTERM])
+def test_told_to_stop(larger, how):
+    out = larger/how.name
+    p = subprocess.Popen(command(larger/'r.parquet', out, '--epochs', 40), env=ENV, stderr=subprocess.PIPE, text=True)
+    until(p, lambda: steps(out))
+    p.send_signal(how)
+    said = p.communicate(timeout=60)[1]
+    assert p.returncode == 1 and f'stopped from outside; the same command goes on from {out}-work' in said
+    assert 'Traceback' not in said and steps(out)
 
 def test_torchrun_starts_it_again(larger):
     out = larger/'restarted'

@@ -6,7 +6,7 @@
 __all__ = ['synth_parquet', 'fit_parquet', 'main']
 
 # %% ../../nbs/further/15_scale.ipynb #15-004
-import json,os,shutil,sys,tempfile,time
+import json,os,shutil,signal,sys,tempfile,time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack,nullcontext,suppress
 from datetime import timedelta
@@ -211,8 +211,12 @@ class _Blocks:
         "Users (m,), items (m,), counted from the first of their groups, and ratings (m,)"
         n = self.plan.n_groups
         if g not in self.starts: self.starts[g] = np.fromfile(self._file(g), dtype=np.int64, count=n+1)
-        lo,hi = self.starts[g][h:h+2]
-        u,i,r = np.fromfile(self._file(g), dtype=np.int32, count=3*(hi-lo), offset=8*(n+1) + 12*lo).reshape(3, -1)
+        lo,hi = map(int, self.starts[g][h:h+2])
+        u,i,r = rows = np.empty((3, hi-lo), dtype=np.int32)
+        with open(self._file(g), 'rb', buffering=0) as f:     # a short way for short pieces
+            f.seek(8*(n+1) + 12*lo)
+            if f.readinto(rows) < rows.nbytes:
+                raise ValueError(f'{self._file(g)} must have all its blocks, but ends early: delete {self.folder}')
         return u,i,r.view(np.float32)
 
 # %% ../../nbs/further/15_scale.ipynb #15-021
@@ -265,9 +269,9 @@ class _Kept:
         return [at/f'users-{g:02}.npy' for g in self.own] + [at/f'items-{h:02}.npy' for h in self.held(step)]
 
     def steps(self):
-        "Those that are complete, as far as this process is concerned"
-        every = [int(p.name[5:]) for p in self.folder.glob('step-*')]
-        return {s for s in every if all(f.exists() for f in self._files(s))}
+        "All that have a folder, and those that are complete, as far as this process is concerned"
+        every = {int(p.name[5:]) for p in self.folder.glob('step-*')}
+        return every,{s for s in every if all(f.exists() for f in self._files(s))}
 
     def load(self, step):
         "{group: rows} of users, and of items; before the first step they're new"
@@ -276,13 +280,18 @@ class _Kept:
         n = len(self.own)
         return dict(zip(self.own, tables[:n])),dict(zip(self.held(step), tables[n:]))
 
-    def save(self, step, P, Q):
+    def save(self, step, P, Q, old=None):
+        "Keep a step, in the files of an old one if there is one: writing over them takes less time than new ones"
         tables = [P[g] for g in self.own] + [Q[h] for h in self.held(step)]
-        for file,rows in zip(self._files(step), tables):
-            file.parent.mkdir(exist_ok=True)
+        (self.folder/f'step-{step:08}').mkdir(exist_ok=True)
+        for n,(file,rows) in enumerate(zip(self._files(step), tables)):
             part = file.with_suffix('.part')
-            with open(part, 'wb') as f: np.save(f, rows)
+            if old: os.replace(self._files(old)[n], part)
+            with open(part, 'r+b' if old else 'wb') as f:
+                np.save(f, rows)
+                f.truncate()
             os.replace(part, file)
+        if old: self.drop(old)
 
     def drop(self, step):
         for f in self._files(step): f.unlink(missing_ok=True)
@@ -296,11 +305,11 @@ def _room(plan, side, group, like):
 def _train(plan, blocks, kept, ring, threads, every, progress):
     "The steps that are left, and then the rows of this process: {group: rows} of users and of items"
     n,own = plan.n_groups,kept.own
-    complete = kept.steps()
+    every_step,complete = kept.steps()
     step = max(set.intersection(*ring.everyone(complete | {0})))
-    for s in complete - {step}: kept.drop(s)
+    for s in every_step - {step}: kept.drop(s)
     P,Q = kept.load(step)
-    on_disk,total = [step],0.
+    on_disk,total = [step] if step else [],0.
     with ThreadPoolExecutor(threads) as executor:
         pool = map if threads == 1 else executor.map
         while step < plan.epochs*n:
@@ -326,11 +335,9 @@ def _train(plan, blocks, kept, ring, threads, every, progress):
                 if progress: progress(step/n/plan.epochs)
                 total = 0.
             if every and step % every == 0:
-                kept.save(step, P, Q)
+                kept.save(step, P, Q, on_disk.pop(0) if len(on_disk) == 2 else None)
                 on_disk.append(step)
-                ring.everyone(None)     # when all have saved theirs, the one before the last can go
-                for old in on_disk[:-2]: kept.drop(old)
-                on_disk = on_disk[-2:]
+                ring.everyone(None)     # when all have saved theirs, the one before may be written over
     return P,Q
 
 def _collect(plan, ring, P, Q):
@@ -457,12 +464,14 @@ def main(
     def say(text):
         if os.environ.get('RANK', '0') == '0': print(text, file=sys.stderr, flush=True)
     def progress(share): say(f'epoch {round(share*epochs)} of {epochs}, {time.time()-start:.1f} s')
+    signal.signal(signal.SIGTERM, signal.default_int_handler)     # how torchrun and schedulers stop a process
     try:
         rec = fit_parquet(ratings, n_factors, reg, nu, epochs, lr, seed, threads, seen, work, None, user, item, rating,
                           title, progress)
         if rec is None: return
         rec.save(out)
     except ValueError as e: sys.exit(str(e))
+    except KeyboardInterrupt: sys.exit(f'stopped from outside; the same command goes on from {work}')
     except RuntimeError as e:
         reason = str(e).splitlines()[0].split('. This is')[0]     # gloo goes on with advice
         sys.exit(f'another process has stopped ({reason}); the same command goes on from {work}')

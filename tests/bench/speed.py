@@ -19,7 +19,8 @@ Our own defaults, which are the first trial, were chosen on MovieLens-100k long 
 so may have been those of others.
 
 What has finished isn't run again: results are lines of _bench/speed/runs.jsonl. The summary goes to
-tests/bench/speed.json. `--quick` runs everything on small tables in _bench/speed/quick and leaves that file alone."""
+tests/bench/speed.json, and six rows to README. `--quick` runs everything on small tables in _bench/speed/quick and
+leaves both files alone."""
 import argparse
 import datetime
 import hashlib
@@ -39,6 +40,7 @@ from speed_rows import ROWS,compact,of_table,tries
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 STORED = HERE/'speed.json'
+README_FILE = ROOT/'README.md'
 BOOK = {'k': 10, 'trials': 8, 'rounds': 3, 'once': 30, 'limit': 1500}
 QUICK = {**BOOK, 'trials': 2, 'rounds': 1, 'limit': 120}
 WANTED = {'learner': 'at most 1/10 of stock\'s CPU with no loss, 1/25 within .005 (squared stars)'}
@@ -291,6 +293,13 @@ def readme_table(res, names=README):
     if any('slice' in r for r in rows): foot += ' \\* timed on a tenth of the users, times ten.'
     return f'{text}\n\n{foot}'
 
+MARKS = '<!-- speed: made from tests/bench/speed.json -->\n','\n<!-- end of speed -->'
+
+def into_readme(text, table):
+    "README with another table between its marks"
+    before,rest = text.split(MARKS[0])
+    return before + MARKS[0] + table + MARKS[1] + rest.split(MARKS[1])[1]
+
 def report(res):
     "Everything as text"
     t = res['tables']
@@ -355,7 +364,10 @@ def run(args, folder, about):
     lack = [f"{r['row']} on {r['table']}" for r in res['rows'] if r.get('why') == 'not run']
     if args.quick or lack:
         if lack: print(f'\nnot there yet: {lack[0]} and {len(lack)-1} more; {STORED.name} stays as it is')
-    else: whole(STORED, lambda f: f.write_text(json.dumps(res, indent=1)+'\n', encoding='utf-8'))
+    else:
+        whole(STORED, lambda f: f.write_text(json.dumps(res, indent=1)+'\n', encoding='utf-8'))
+        readme = into_readme(README_FILE.read_text(encoding='utf-8'), readme_table(res))
+        whole(README_FILE, lambda f: f.write_text(readme, encoding='utf-8'))
     return int(any('failed' in r.get('why', '') for r in res['rows'] if r['group'] != 'peer'))
 
 if __name__ == '__main__': sys.exit(main())
