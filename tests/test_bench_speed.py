@@ -86,6 +86,8 @@ def test_the_kernel_beats_movie_means_and_counts_its_ratings(folder, monkeypatch
     assert got['rmse'] < means and got['ratings_per_s'] > 1000
     said = speed_rows.main({**job(row, '10M', 'threads', folder, {'epochs': 3}), 'runs': 1})
     assert said['same_bits'] and said['ratio'] > 0
+    coded = speed_rows.main({**job(row, '10M', 'coded', folder, {'reg': .1, 'epochs': 20}), 'runs': 1})
+    assert coded['rmse'] == pytest.approx(got['rmse'], abs=1e-9) and coded['cpu'] > coded['preparing'] > 0
 
 def test_a_row_whose_module_is_missing_says_so(folder, monkeypatch):
     row = {**next(r for r in ROWS if r['fit'] == 'cmfrec'), 'needs': ['no_such_module']}
@@ -138,9 +140,10 @@ def fake(row, kind, settings, error=.9):
     if kind == 'trials':
         return {'tried': [{'settings': s, 'rmse': error+.01*k, 'ndcg': .1+.1*k, 'cpu': 1.+k}
                           for k,s in enumerate(settings)]}
-    if kind != 'fit': return {'ratio': 1.9, 'same_bits': True} if kind == 'threads' else {}
+    if kind == 'threads': return {'ratio': 1.9, 'same_bits': True}
+    if kind not in ('fit', 'coded'): return {}
     return {'cpu': 40. if row == 'Surprise SVD' else 2., 'preparing': .5, 'mb': 100, 'rmse': error, 'ndcg': .2,
-            'settings': settings, 'versions': {}}
+            'settings': settings, 'versions': {}, **({'ratings_per_s': 1e7} if kind == 'coded' else {})}
 
 @pytest.fixture
 def driven(tmp_path):
@@ -210,7 +213,7 @@ def test_the_summary_and_its_tables(driven, folder):
     text = speed.report(res)
     line = next(line for line in text.splitlines() if line.startswith('| Surprise SVD'))
     assert '400' in line and 'timed on a tenth, x10' in line     # 40 s on a tenth
-    assert '1.90 times as fast' in text and 'missing: no compiler' in text
+    assert 'from codes to rows, 6 epochs: 2.00 CPU s' in text and '1.90 times as fast' in text and 'missing: no compiler' in text
     table = speed.readme_table(res)
     assert len(table.split('\n\n')[0].splitlines()) == 2+5      # LIBMF is missing
     assert f"{res['tables']['10M']['floor']:.3f}" in table

@@ -145,10 +145,14 @@ def kernel(table, lap, seed, threads=1, **settings):
         epoch,wall = (ends[-1]-ends[0])/(n-1),(walls[-1]-walls[0])/(n-1)
         lap('preparing', total-n*epoch)
         lap.more = {'ratings_per_s': len(frame)/epoch, 'wall_epochs': n*wall}
-    predict = lambda u,i: np.concatenate([rec.predict(a, b) for a,b in zip(*(
-        np.array_split(c, len(c)//100_000+1) for c in (u, i)))])
+    predict = in_parts(rec)
     predict.rec = rec
     return predict
+
+def in_parts(rec, size=100_000):
+    "`predict` of a recommender, some pairs at a time"
+    return lambda u,i: np.concatenate([rec.predict(a, b) for a,b in zip(*(
+        np.array_split(c, len(c)//size+1) for c in (u, i)))])
 
 # Other people's models of ratings
 
@@ -433,6 +437,25 @@ def do_threads(row, data, job):
     if not same: raise AssertionError('two threads must give the bits that one gives')
     return {'ratio': min(walls[1])/min(walls[2]), 'wall': [min(walls[1]), min(walls[2])], 'same_bits': bool(same)}
 
+def do_coded(row, data, job):
+    "From codes to rows, sorting included: medians of CPU seconds, and the error. From a DataFrame it takes longer"
+    from collab_nb.further import speed
+    (table,test),times = data,[]
+    for _ in range(job['runs']):
+        start = time.process_time()
+        plan = speed.Schedule(**job['settings']).cut(np.bincount(table.u), np.bincount(table.i))
+        mean,unit = plan.level(table.r.sum(dtype='float64'), np.square(table.r, dtype='float64').sum())
+        *blocks,starts = speed.into_blocks(table.u, table.i, ((table.r-mean)/unit).astype('float32'),
+                                           *plan.places, plan.n_groups)
+        P,Q = (np.concatenate([plan.rows(side, g) for g in range(plan.n_groups)]) for side in (0, 1))
+        sorted_at = time.process_time()
+        for epoch in range(plan.epochs): speed._epoch(map, plan, P, Q, blocks, starts, epoch)
+        times.append((sorted_at-start, time.process_time()-sorted_at))
+    preparing,epochs = np.median(times, axis=0).tolist()
+    rec = plan.recommender(P, Q, mean, list(range(table.n_users)), list(range(table.n_items)), unit=unit)
+    return {'settings': job['settings'], 'preparing': preparing, 'cpu': preparing+epochs, 'mb': peak(),
+            'ratings_per_s': plan.epochs*len(table.u)/epochs, 'rmse': rmse(table, test, in_parts(rec))}
+
 PATHS = [(64, 5e-3, .2), (256, 7e-3, .28), (512, 8e-3, .4), (768, .01, .5), (1024, .01, .4)]     # batch, rate, decay
 # chosen on rows held out of other splits' training rows (seeds 10 to 12)
 
@@ -494,7 +517,7 @@ def do_five(row, data, job):
     return {'mse': float(np.mean(errors)), 'errors': errors, 'rival': float(np.mean(rival)),
             'gain': repr(compare_splits(rival, errors))}
 
-JOBS = {'trials': do_trials, 'fit': do_fit, 'threads': do_threads, 'kept': do_kept, 'five': do_five}
+JOBS = {'trials': do_trials, 'fit': do_fit, 'threads': do_threads, 'coded': do_coded, 'kept': do_kept, 'five': do_five}
 
 def main(job):
     row = of_table(next(r for r in ROWS if r['name'] == job['row']), job['table'])
