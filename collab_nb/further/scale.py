@@ -332,12 +332,12 @@ def _train(plan, blocks, kept, ring, threads, every, progress):
             if step % n == 0:
                 if not np.isfinite(sum(ring.everyone(total))):
                     raise ValueError(f'lr must be smaller: the error grows without end, got {plan.lr!r}')
-                if progress: progress(step/n/plan.epochs)
                 total = 0.
             if every and step % every == 0:
                 kept.save(step, P, Q, on_disk.pop(0) if len(on_disk) == 2 else None)
                 on_disk.append(step)
                 ring.everyone(None)     # when all have saved theirs, the one before may be written over
+            if progress and step % n == 0: progress(step/n/plan.epochs)
     return P,Q
 
 def _collect(plan, ring, P, Q):

@@ -7,7 +7,6 @@ __all__ = ['into_blocks', 'Schedule', 'fit_fast']
 
 # %% ../../nbs/further/14_speed.ipynb #14-004
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -48,7 +47,7 @@ def _learn(P, Q, d, users, items, ratings, lr):
     return total
 
 # %% ../../nbs/further/14_speed.ipynb #14-023
-def _width(d): return -(-(d+4)//16)*16     # floats in a row: some whole lines of the cache
+def _width(d): return -(-(d+4)//16)*16     # floats in a row: a multiple of 16, since memory comes in pieces of that size
 
 def _rows(n, d, decay, rng):
     "n rows: d factors near zero, a bias of 0, 1 for what each of these has seen, and the decay"
@@ -176,11 +175,13 @@ def learn(self:Schedule,
 # %% ../../nbs/further/14_speed.ipynb #14-037c
 def _epoch(pool, plan, P, Q, blocks, starts, epoch):
     "All blocks, diagonal by diagonal; the sum of squared errors"
-    def learn(step, g):
-        b = g*plan.n_groups + (g+step) % plan.n_groups
-        return plan.learn(P, Q, [a[starts[b]:starts[b+1]] for a in blocks], step, g)
-    return sum(sum(pool(partial(learn, epoch*plan.n_groups + diagonal), range(plan.n_groups)))
-               for diagonal in range(plan.n_groups))
+    n,total = plan.n_groups,0.
+    for diagonal in range(n):
+        def learn(g, diagonal=diagonal):
+            b = g*n + (g+diagonal) % n
+            return plan.learn(P, Q, [a[starts[b]:starts[b+1]] for a in blocks], epoch*n + diagonal, g)
+        total += sum(pool(learn, range(n)))
+    return total
 
 # %% ../../nbs/further/14_speed.ipynb #14-039
 @patch

@@ -74,6 +74,15 @@ def fit(file, held, epochs, save=''):
     epoch = statistics.median(b-a for a,b in zip(ends, ends[1:]))
     return {'CPU s': total, 'CPU s an epoch': epoch, 'peak MB': peak, 'RMSE': rmse(rec, held)}
 
+def in_memory(file):
+    "The peak of reading a table whole, and of an epoch of `fit_fast`"
+    import pandas as pd
+    import polars as pl
+    from collab_nb.further.speed import fit_fast
+    table = pl.read_parquet(file)
+    fit_fast(pd.DataFrame({name: table[name].to_numpy() for name in table.columns}), reg=.03, nu=1., epochs=1)
+    return {'peak MB': used()}
+
 def torch_steps(file, n_users, n_items, steps, bs, device='cpu'):
     """Steps of PyTorch on the bias model, dense gradients and all; with several processes DistributedDataParallel, the
     batch split over them. Prints the seconds of a step"""
@@ -153,6 +162,7 @@ def growth(folder, shapes, epochs):
         print(rows[-1], flush=True)
     half = names(folder, (*shapes[-1][:2], shapes[-1][2]//2))
     res = {'growth': rows, 'half_peak': round(child('fit', *half, epochs)['peak MB'])}
+    res['in_memory_peak'] = round(child('in_memory', file)['peak MB'])
     more = child('fit', *names(folder, shapes[-1]), 2*epochs)
     return res | {'more_epochs': {'epochs': 2*epochs, 'CPU s': round(more['CPU s'], 1), 'RMSE': round(more['RMSE'], 4)}}
 
