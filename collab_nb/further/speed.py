@@ -47,7 +47,7 @@ def _learn(P, Q, d, users, items, ratings, lr):
     return total
 
 # %% ../../nbs/further/14_speed.ipynb #14-023
-def _width(d): return -(-(d+4)//16)*16     # floats in a row: a multiple of 16, since memory comes in pieces of that size
+def _width(d): return -(-(d+4)//16)*16     # floats in a row: a multiple of 16, as memory is read in such pieces
 
 def _rows(n, d, decay, rng):
     "n rows: d factors near zero, a bias of 0, 1 for what each of these has seen, and the decay"
