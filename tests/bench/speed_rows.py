@@ -456,7 +456,7 @@ def do_coded(row, data, job):
     return {'settings': job['settings'], 'preparing': preparing, 'cpu': preparing+epochs, 'mb': peak(),
             'ratings_per_s': plan.epochs*len(table.u)/epochs, 'rmse': rmse(table, test, in_parts(rec))}
 
-PATHS = [(64, 5e-3, .2), (256, 7e-3, .28), (512, 8e-3, .4), (768, .01, .5), (1024, .01, .4)]     # batch, rate, decay
+PATHS = [(64, 3e-3, .1), (256, 7e-3, .28), (512, 8e-3, .4), (768, .01, .5), (1024, .01, .4)]     # batch, rate, decay
 # chosen on rows held out of other splits' training rows (seeds 10 to 12)
 
 def do_kept(row, data, job, paths=PATHS):
