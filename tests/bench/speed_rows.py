@@ -11,6 +11,7 @@ import json
 import sys
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -439,17 +440,20 @@ def do_threads(row, data, job):
 
 def do_coded(row, data, job):
     "From codes to rows, sorting included: medians of CPU seconds, and the error. From a DataFrame it takes longer"
-    from collab_nb.further import speed
+    from collab_nb.further.speed import Schedule,into_blocks
     (table,test),times = data,[]
     for _ in range(job['runs']):
         start = time.process_time()
-        plan = speed.Schedule(**job['settings']).cut(np.bincount(table.u), np.bincount(table.i))
+        plan = Schedule(**job['settings']).cut(np.bincount(table.u), np.bincount(table.i))
         mean,unit = plan.level(table.r.sum(dtype='float64'), np.square(table.r, dtype='float64').sum())
-        *blocks,starts = speed.into_blocks(table.u, table.i, ((table.r-mean)/unit).astype('float32'),
-                                           *plan.places, plan.n_groups)
+        *blocks,starts = into_blocks(table.u, table.i, ((table.r-mean)/unit).astype('float32'), *plan.places,
+                                     plan.n_groups)
         P,Q = (np.concatenate([plan.rows(side, g) for g in range(plan.n_groups)]) for side in (0, 1))
         sorted_at = time.process_time()
-        for epoch in range(plan.epochs): speed._epoch(map, plan, P, Q, blocks, starts, epoch)
+        n = plan.n_groups
+        for step,g in product(range(plan.epochs*n), range(n)):     # diagonal by diagonal
+            b = g*n + (g+step) % n
+            plan.learn(P, Q, [a[starts[b]:starts[b+1]] for a in blocks], step, g)
         times.append((sorted_at-start, time.process_time()-sorted_at))
     preparing,epochs = np.median(times, axis=0).tolist()
     rec = plan.recommender(P, Q, mean, list(range(table.n_users)), list(range(table.n_items)), unit=unit)
