@@ -1727,6 +1727,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'collab_nb.further.scale._collect': ('further/scale.html#_collect', 'collab_nb/further/scale.py'),
                                          'collab_nb.further.scale._counts': ('further/scale.html#_counts', 'collab_nb/further/scale.py'),
                                          'collab_nb.further.scale._draw': ('further/scale.html#_draw', 'collab_nb/further/scale.py'),
+                                         'collab_nb.further.scale._onto_disk': ( 'further/scale.html#_onto_disk',
+                                                                                 'collab_nb/further/scale.py'),
                                          'collab_nb.further.scale._room': ('further/scale.html#_room', 'collab_nb/further/scale.py'),
                                          'collab_nb.further.scale._runs': ('further/scale.html#_runs', 'collab_nb/further/scale.py'),
                                          'collab_nb.further.scale._same_run': ( 'further/scale.html#_same_run',

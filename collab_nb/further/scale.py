@@ -170,6 +170,7 @@ def _by_block(rows, first, of_items):
         free[b] += 1
     return res,starts
 
+# %% ../../nbs/further/15_scale.ipynb #15-020b
 class _Blocks:
     "The ratings of some groups of users on disk, a file for each group: where its blocks start, then block by block"
     def __init__(self, folder, plan, groups): self.folder,self.plan,self.groups,self.starts = folder,plan,groups,{}
@@ -375,6 +376,16 @@ def _same_run(folder, settings, level):
                              'delete it, or name another folder')
     return old['level']     # the last bit of a sum may depend on who added it up
 
+def _onto_disk(ring, blocks, about, chunks):
+    "Sort all ratings by block, unless an earlier run has"
+    if all(ring.everyone(blocks.ready())): return
+    token = blocks.folder/'token'
+    shared = all(ring.everyone(token.exists() and token.read_text() == about['token']))
+    if shared: blocks.split(chunks(ring.rank, ring.size), *about['level'], range(blocks.plan.n_groups), ring.rank)
+    else: blocks.split(chunks(), *about['level'], blocks.groups)     # no disk in common: all read everything
+    ring.everyone(None)
+    blocks.sort(ring.size if shared else 1)
+
 # %% ../../nbs/further/15_scale.ipynb #15-024b
 def fit_parquet(
     path, # A Parquet file, or a folder of them
@@ -425,13 +436,7 @@ def fit_parquet(
             own = ring.share(plan.n_groups)
             blocks = _Blocks(folder, plan, own)
             def chunks(*part): return _chunks(path, about, user, item, rating, *part)
-            if not all(ring.everyone(blocks.ready())):
-                token = folder/'token'
-                shared = all(ring.everyone(token.exists() and token.read_text() == about['token']))
-                if shared: blocks.split(chunks(ring.rank, ring.size), *about['level'], range(plan.n_groups), ring.rank)
-                else: blocks.split(chunks(), *about['level'], own)     # no disk in common: all read everything
-                ring.everyone(None)
-                blocks.sort(ring.size if shared else 1)
+            _onto_disk(ring, blocks, about, chunks)
             every = (every or plan.n_groups//4) if work else None     # nobody could go on from a temporary folder
             trained = _train(plan, blocks, _Kept(folder, plan, own), ring, threads, every, progress)
             rows = _collect(plan, ring, *trained)
