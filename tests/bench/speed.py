@@ -228,7 +228,7 @@ def extras(bench, quick):
     scoreboard's splits"""
     row = of_table(next(r for r in ROWS if r['name'] == 'compiled kernel'), '10M')
     fit = bench.done(row, '10M', 'fit')
-    if fit: bench.job(row, '10M', 'threads', settings=fit['settings'], runs=1 if quick else 3)
+    if fit: bench.job(row, '10M', 'threads', settings=fit['settings'], runs=1 if quick else 6)
     bench.job(row, '10M', 'coded', settings=CODED, runs=1 if quick else 3)
     row = of_table(row, '100k')
     for kind in ('kept', 'five'):
