@@ -337,6 +337,7 @@ def test_the_stored_figures_are_whole():
     assert parts | {'date', 'machine', 'versions'} <= set(figures)
 
 @pytest.mark.full
+@pytest.mark.filterwarnings('ignore::ResourceWarning', 'ignore::pytest.PytestUnraisableExceptionWarning')     # Spark's
 def test_spark(made, file, monkeypatch):
     "The lines of chapter 15, word for word"
     pytest.importorskip('pyspark', reason='pyspark is not installed')
