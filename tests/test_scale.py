@@ -166,6 +166,30 @@ def test_blocks_that_end_early_are_an_error(file, tmp_path):
     with pytest.raises(ValueError, match='blocks-03 must have all its blocks, but ends early: delete .*work'):
         fit_parquet(file, **SETTINGS, work=work)
 
+def test_a_folder_without_its_run_is_refused(file, tmp_path):
+    "Its steps could be another run's, and other files aren't ours to delete"
+    work = tmp_path/'work'
+    fit_parquet(file, **SETTINGS, work=work)
+    (work/'run.json').unlink()
+    with pytest.raises(ValueError, match='work must be empty or belong to this run, but has blocks-00: delete it'):
+        fit_parquet(file, **{**SETTINGS, 'seed': 7}, work=work)
+
+def test_categories_as_ids(made, tmp_path):
+    "An Enum's own order isn't that of its words"
+    words = made.assign(user='u'+made.user.astype(str), movie='m'+made.movie.astype(str))
+    want,r = fit_fast(words, **SETTINGS),tmp_path/'r.parquet'
+    table = pl.DataFrame({c: words[c].to_list() for c in ('user', 'movie', 'rating', 'title')})
+    for kind in (pl.Enum(table['movie'].unique(maintain_order=True)), pl.Categorical):
+        table.with_columns(pl.col('movie').cast(kind)).write_parquet(r)
+        rec = fit_parquet(r, **SETTINGS)
+        assert same(rec, want) and rec.titles == want.titles
+
+def test_a_file_that_breaks_off_inside(file):
+    data = bytearray(file.read_bytes())
+    data[200:3000] = bytes(2800)
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match='cannot be read as Parquet'): fit_parquet(file, **SETTINGS)
+
 def test_one_process_needs_no_pytorch():
     "It takes seconds to load"
     code = "import sys, collab_nb.further.scale; sys.exit('torch' in sys.modules)"
@@ -296,6 +320,17 @@ def test_torchrun_starts_it_again(larger):
 def test_a_lonely_process_of_accelerate_is_told(file, tmp_path):
     res = run(file, tmp_path/'model', env={**ENV, 'ACCELERATE_USE_CPU': 'true'})
     assert res.returncode == 1 and 'use torchrun --nproc-per-node 2' in res.stderr and 'Traceback' not in res.stderr
+
+def test_the_command_leaves_other_folders_alone(file, tmp_path):
+    "It says so before it trains"
+    for name in ('out', 'new-work'): (tmp_path/name).mkdir()
+    for name in ('out', 'new-work'): (tmp_path/name/'thesis.txt').write_text('precious')
+    for out,says in (('out', 'must be new or an earlier recommender'), ('new', 'must be empty or belong to this run'),
+                     ('out/thesis.txt', 'must be new or an earlier recommender')):
+        res = run(file, tmp_path/out, '--epochs', 1)
+        assert res.returncode == 1 and says in res.stderr and 'epoch' not in res.stderr, res.stderr
+        assert 'Traceback' not in res.stderr
+    assert all((tmp_path/name/'thesis.txt').read_text() == 'precious' for name in ('out', 'new-work'))
 
 def test_the_command_says_what_is_wrong(file, tmp_path):
     for args,says in (((tmp_path/'none', tmp_path/'model'), 'there is no such file'),

@@ -117,25 +117,29 @@ def synth_parquet(
     return truth
 
 # %% ../../nbs/further/15_scale.ipynb #15-019
+def _unreadable(path, e): return ValueError(f'{path} cannot be read as Parquet: {str(e).splitlines()[0]}')
+
 def _survey(path, user, item, rating, title):
     "What training has to know of a file: number of rows, ids, ratings of each, sums, titles"
     try:
         lf = pl.scan_parquet(path)
         names = lf.collect_schema()
-    except (OSError, pl.exceptions.PolarsError) as e:
-        raise ValueError(f'{path} cannot be read as Parquet: {str(e).splitlines()[0]}') from None
+    except (OSError, pl.exceptions.PolarsError) as e: raise _unreadable(path, e) from None
     for what,name in (('user', user), ('item', item), ('rating', rating)):
         if name not in names:
             raise ValueError(f'no column {name!r} in {path}; there are: {", ".join(names)}. Name yours: {what}=...')
     if len({user, item, rating}) < 3:
         raise ValueError(f'user, item and rating must be three columns, got {[user, item, rating]}')
+    words = [c for c in (user, item) if isinstance(names[c], (pl.Categorical, pl.Enum))]     # sorted in another way
+    lf = lf.cast(dict.fromkeys(words, pl.String))
     if not names[rating].is_numeric(): raise ValueError(f'ratings must be numbers, got {names[rating]} in {path}')
     stars = pl.col(rating).cast(pl.Float32).cast(pl.Float64)     # as the blocks have them
     wrong = (~stars.is_finite()).fill_null(True).sum()
     asked = [lf.select(n=pl.len(), total=stars.sum(), squares=(stars**2).sum(), bad=wrong)]
     asked += [lf.group_by(name).len().sort(name) for name in (user, item)]
     if title in names: asked.append(lf.group_by(item).agg(pl.col(title).first()).sort(item))
-    about,*counts = pl.collect_all(asked, engine='streaming')
+    try: about,*counts = pl.collect_all(asked, engine='streaming')
+    except pl.exceptions.PolarsError as e: raise _unreadable(path, e) from None
     n,total,squares,bad = about.row(0)
     if not n: raise ValueError(f'{path} must have at least one rating, got none')
     if bad: raise ValueError(f'ratings must be finite numbers, but {bad:,} of {n:,} in {path} are not')
@@ -366,7 +370,12 @@ def _same_run(folder, settings, level):
     "Write down whose folder it is, or raise a `ValueError` if it's another run's. Zero and one of that run's ratings"
     file = folder/'run.json'
     if not file.exists():
-        file.write_text(json.dumps({**settings, 'level': level}), encoding='utf-8')
+        part = file.with_suffix('.part')
+        others = [p.name for p in folder.iterdir() if p != part]
+        if others: raise ValueError(f'{folder} must be empty or belong to this run, but has {min(others)}: '
+                                    'delete it, or name another folder')
+        part.write_text(json.dumps({**settings, 'level': level}), encoding='utf-8')
+        os.replace(part, file)
         return level
     old = json.loads(file.read_text(encoding='utf-8'))
     for k,v in settings.items():
@@ -385,6 +394,14 @@ def _onto_disk(ring, blocks, about, chunks):
     else: blocks.split(chunks(), *about['level'], blocks.groups)     # no disk in common: all read everything
     ring.everyone(None)
     blocks.sort(ring.size if shared else 1)
+
+def _clear(folder):
+    "Delete a run's folder, and last the file that says whose it was"
+    for p in folder.iterdir():
+        if p.name == 'run.json': continue
+        if p.is_dir(): shutil.rmtree(p)
+        else: p.unlink()
+    shutil.rmtree(folder)
 
 # %% ../../nbs/further/15_scale.ipynb #15-024b
 def fit_parquet(
@@ -465,7 +482,10 @@ def main(
     title:str='title', # Column of titles
 ):
     "Train on Parquet. The same command goes on where a run was stopped; torchrun --nproc-per-node 2 -m ... starts two"
-    start,work = time.time(),Path(f'{out}-work')
+    start,folder = time.time(),Path(out)
+    work = Path(f'{folder}-work')
+    if folder.is_file() or folder.is_dir() and any(folder.iterdir()) and not (folder/'config.json').exists():
+        sys.exit(f'{out} must be new or an earlier recommender: it is not replaced')
     def say(text):
         if os.environ.get('RANK', '0') == '0': print(text, file=sys.stderr, flush=True)
     def progress(share): say(f'epoch {round(share*epochs)} of {epochs}, {time.time()-start:.1f} s')
@@ -474,12 +494,13 @@ def main(
         rec = fit_parquet(ratings, n_factors, reg, nu, epochs, lr, seed, threads, seen, work, None, user, item, rating,
                           title, progress)
         if rec is None: return
-        rec.save(out)
-    except ValueError as e: sys.exit(str(e))
-    except KeyboardInterrupt: sys.exit(f'stopped from outside; the same command goes on from {work}')
+        rec.save(folder)
+        _clear(work)
+    except (ValueError, OSError) as e: sys.exit(str(e))
+    except (KeyboardInterrupt, SystemError):     # compiled code makes the second out of the first
+        sys.exit(f'stopped from outside; the same command goes on from {work}')
     except RuntimeError as e:
         reason = str(e).splitlines()[0].split('. This is')[0]     # gloo goes on with advice
         sys.exit(f'another process has stopped ({reason}); the same command goes on from {work}')
-    shutil.rmtree(work)
     say(f'{out}: {len(rec.users):,} users, {len(rec.items):,} items' + ('' if seen else
         '. It doesn\'t know who rated what, so lists have what a user has rated, too; --seen changes that'))
