@@ -488,6 +488,10 @@ def main(
         sys.exit(f'{out} must be new or an earlier recommender: it is not replaced')
     def say(text):
         if os.environ.get('RANK', '0') == '0': print(text, file=sys.stderr, flush=True)
+    def leave(text):
+        for _ in range(2):     # torchrun's signal would cut the message short; one that waits is raised here
+            with suppress(KeyboardInterrupt): signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        sys.exit(text)
     def progress(share): say(f'epoch {round(share*epochs)} of {epochs}, {time.time()-start:.1f} s')
     signal.signal(signal.SIGTERM, signal.default_int_handler)     # how torchrun and schedulers stop a process
     try:
@@ -496,11 +500,11 @@ def main(
         if rec is None: return
         rec.save(folder)
         _clear(work)
-    except (ValueError, OSError) as e: sys.exit(str(e))
+    except (ValueError, OSError) as e: leave(str(e))
     except (KeyboardInterrupt, SystemError):     # compiled code makes the second out of the first
-        sys.exit(f'stopped from outside; the same command goes on from {work}')
+        leave(f'stopped from outside; the same command goes on from {work}')
     except RuntimeError as e:
         reason = str(e).splitlines()[0].split('. This is')[0]     # gloo goes on with advice
-        sys.exit(f'another process has stopped ({reason}); the same command goes on from {work}')
+        leave(f'another process has stopped ({reason}); the same command goes on from {work}')
     say(f'{out}: {len(rec.users):,} users, {len(rec.items):,} items' + ('' if seen else
         '. It doesn\'t know who rated what, so lists have what a user has rated, too; --seen changes that'))
