@@ -289,10 +289,11 @@ class _Kept:
         "Keep a step, in the files of an old one if there is one: writing over them takes less time than new ones"
         tables = [P[g] for g in self.own] + [Q[h] for h in self.held(step)]
         (self.folder/f'step-{step:08}').mkdir(exist_ok=True)
-        for n,(file,rows) in enumerate(zip(self._files(step), tables)):
+        reused = self._files(old) if old else [None]*len(tables)
+        for file,was,rows in zip(self._files(step), reused, tables):
             part = file.with_suffix('.part')
-            if old: os.replace(self._files(old)[n], part)
-            with open(part, 'r+b' if old else 'wb') as f:
+            if was: os.replace(was, part)
+            with open(part, 'r+b' if was else 'wb') as f:
                 np.save(f, rows)
                 f.truncate()
             os.replace(part, file)

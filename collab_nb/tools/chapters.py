@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PAGES', 'read_chapters', 'is_further', 'choose', 'course_notebooks', 'star_import', 'menus', 'chapter_table',
-           'is_drawing', 'cover_name', 'cards', 'write_chapters']
+           'is_drawing', 'cover_name', 'cards', 'between_marks', 'write_chapters']
 
 # %% ../../nbs/tools/chapters.ipynb #chapters-003
 import ast,json,re,textwrap
@@ -188,7 +188,13 @@ def cards(
     return '\n'.join(['## The chapters {.unlisted}', '', ':::: {.cards}', *shown, '::::'])
 
 # %% ../../nbs/tools/chapters.ipynb #chapters-022
-def _marks(name): return re.compile(rf'(?s)(<!-- {name}:[^>]*-->\n).*?(<!-- end of {name} -->)')
+def between_marks(
+    text:str, # Of README
+    name:str, # Of the marks: `<!-- name: ... -->` and `<!-- end of name -->`
+    new:str, # What goes between them
+)->str: # README with it
+    "Replace what stands between two marks"
+    return re.sub(rf'(?s)(<!-- {name}:[^>]*-->\n).*?(<!-- end of {name} -->)', lambda m: f'{m[1]}{new}\n{m[2]}', text)
 
 def write_chapters(
     root:str|Path='.', # The repository's folder
@@ -200,10 +206,8 @@ def write_chapters(
     files = {lib/'all.py': star_import(rows, lib), nbs/'menus.yml': menus(nbs)}
     if readme.exists():
         table = chapter_table(rows, read_settings(root) if is_published(root) else None)
-        text = _marks('chapters').sub(lambda m: f'{m[1]}{table}\n{m[2]}', readme.read_text(encoding='utf-8'))
-        if (lib/'record.json').exists():
-            record = headline(read_record(lib/'record.json'))
-            text = _marks('record').sub(lambda m: f'{m[1]}{record}\n{m[2]}', text)
+        text = between_marks(readme.read_text(encoding='utf-8'), 'chapters', table)
+        if (lib/'record.json').exists(): text = between_marks(text, 'record', headline(read_record(lib/'record.json')))
         files[readme] = text
     if index.exists():
         nb = nbformat.read(index, as_version=4)

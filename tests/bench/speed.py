@@ -297,12 +297,10 @@ def readme_table(res, names=README):
     if any('slice' in r for r in rows): foot += ' \\* timed on a tenth of the users, times ten.'
     return f'{text}\n\n{foot}'
 
-MARKS = '<!-- speed: made from tests/bench/speed.json -->\n','\n<!-- end of speed -->'
-
 def into_readme(text, table):
-    "README with another table between its marks"
-    before,rest = text.split(MARKS[0])
-    return before + MARKS[0] + table + MARKS[1] + rest.split(MARKS[1])[1]
+    "README with another table of speed"
+    from collab_nb.tools.chapters import between_marks
+    return between_marks(text, 'speed', table)
 
 def report(res):
     "Everything as text"
