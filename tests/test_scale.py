@@ -114,6 +114,20 @@ def test_tables_of_a_few_rows(tmp_path):
     write(pd.DataFrame({'user': [1], 'movie': [1], 'rating': [4.]}), tmp_path/'r.parquet')
     assert abs(fit_parquet(tmp_path/'r.parquet').predict(1, 1)[0] - 4) < .01
 
+def test_a_survey_of_parts_says_what_one_of_all_does(made, tmp_path):
+    "To the last bit of a sum, in a file that isn't sorted by anything, with titles that differ"
+    t = made.sample(frac=1, random_state=0).assign(user='u'+made.user.astype(str), rating=made.rating + made.index*1e-5)
+    write(t.assign(title=[f'title {k}' for k in range(len(t))]), tmp_path/'r.parquet')
+    args = tmp_path/'r.parquet','user','movie','rating','title'
+    def survey(parts): return scale._together([scale._survey(*args, p, parts) for p in range(parts)], 'user', 'movie')
+    whole = survey(1)
+    assert whole['n'] == len(t) and whole['ids'][0] == sorted(t.user.unique())
+    assert whole['counts'][0].tolist() == t.user.value_counts().sort_index().tolist()
+    for parts in (2, 3, 7):
+        got = survey(parts)
+        for some in (whole, got): some['counts'] = [list(c) for c in some['counts']]
+        assert got == whole
+
 # Stopped and started again
 
 class Stop(Exception): pass
@@ -262,6 +276,19 @@ def test_a_ring_gives_the_same_bits(larger, processes):
     assert res.returncode == 0, res.stderr
     assert model(larger/f'ring{processes}') == model(larger/'one')
     assert res.stderr.count('epoch 40 of 40') == 1     # the first process speaks for all
+
+def test_a_ring_without_a_disk_in_common(made, tmp_path):
+    "Each process has a folder of its own, and so sorts its share of the ratings alone"
+    t = made.assign(rating=made.rating + made.index*1e-5)
+    write(t, tmp_path/'r.parquet')
+    script = tmp_path/'script.py'
+    script.write_text(f'from collab_nb.further.scale import fit_parquet\nrec = fit_parquet("r.parquet", **{SETTINGS})\n'
+                      'if rec: rec.save("model")\n')
+    start = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', script]
+    env = {**ENV, 'PYTHONPATH': str(ROOT)}
+    res = subprocess.run(start, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert res.returncode == 0, res.stderr
+    assert same(Recommender.load(tmp_path/'model'), fit_parquet(tmp_path/'r.parquet', **SETTINGS))
 
 def until(p, what, seconds=120):
     end = time.time()+seconds

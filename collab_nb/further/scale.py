@@ -26,7 +26,7 @@ except ImportError:
 
 # %% ../../nbs/further/15_scale.ipynb #15-006
 from ..columns import sorted_ids,whole_number
-from .speed import Schedule,into_blocks
+from .speed import Schedule
 from ..serving import KnownRatings,StarRecommender
 from ..synth import STARS,Truth
 
@@ -119,11 +119,15 @@ def synth_parquet(
 # %% ../../nbs/further/15_scale.ipynb #15-019
 def _unreadable(path, e): return ValueError(f'{path} cannot be read as Parquet: {str(e).splitlines()[0]}')
 
-def _survey(path, user, item, rating, title):
-    "What training has to know of a file: number of rows, ids, ratings of each, sums, titles"
+def _part(n, part, parts): return part*n//parts,(part+1)*n//parts     # first row of a part of n, and the row after it
+
+def _survey(path, user, item, rating, title, part, parts):
+    """What training has to know of one part of a file: how many ratings each user and each item has, titles. In the
+    first, also the number of rows in all parts, and sums over them: a sum's last bit must not depend on the parts"""
     try:
         lf = pl.scan_parquet(path)
         names = lf.collect_schema()
+        n = lf.select(pl.len()).collect().item()
     except (OSError, pl.exceptions.PolarsError) as e: raise _unreadable(path, e) from None
     for what,name in (('user', user), ('item', item), ('rating', rating)):
         if name not in names:
@@ -132,27 +136,40 @@ def _survey(path, user, item, rating, title):
         raise ValueError(f'user, item and rating must be three columns, got {[user, item, rating]}')
     words = [c for c in (user, item) if isinstance(names[c], (pl.Categorical, pl.Enum))]     # sorted in another way
     lf = lf.cast(dict.fromkeys(words, pl.String))
-    if not names[rating].is_numeric(): raise ValueError(f'ratings must be numbers, got {names[rating]} in {path}')
-    stars = pl.col(rating).cast(pl.Float32).cast(pl.Float64)     # as the blocks have them
-    wrong = (~stars.is_finite()).fill_null(True).sum()
-    asked = [lf.select(n=pl.len(), total=stars.sum(), squares=(stars**2).sum(), bad=wrong)]
-    asked += [lf.group_by(name).len().sort(name) for name in (user, item)]
-    if title in names: asked.append(lf.group_by(item).agg(pl.col(title).first()).sort(item))
-    try: about,*counts = pl.collect_all(asked, engine='streaming')
-    except pl.exceptions.PolarsError as e: raise _unreadable(path, e) from None
-    n,total,squares,bad = about.row(0)
     if not n: raise ValueError(f'{path} must have at least one rating, got none')
-    if bad: raise ValueError(f'ratings must be finite numbers, but {bad:,} of {n:,} in {path} are not')
-    ids = [sorted_ids(pd.Series(c[name].to_list(), name=name)) for c,name in zip(counts, (user, item))]
-    counted = [c['len'].to_numpy().astype(np.int64) for c in counts[:2]]
-    return {'n': n, 'sums': (total, squares), 'ids': ids, 'counts': counted,
-            'titles': dict(zip(ids[1], counts[2][title])) if title in names else None}
+    if not names[rating].is_numeric(): raise ValueError(f'ratings must be numbers, got {names[rating]} in {path}')
+    first,last = _part(n, part, parts)
+    here = lf.slice(first, last-first)
+    asked = [here.group_by(name).len() for name in (user, item)]
+    if title in names: asked.append(here.group_by(item).agg(pl.col(title).first()))
+    if not part:
+        stars = pl.col(rating).cast(pl.Float32).cast(pl.Float64)     # as the blocks have them
+        wrong = (~stars.is_finite()).fill_null(True).sum()
+        asked.append(lf.select(n=pl.len(), total=stars.sum(), squares=(stars**2).sum(), bad=wrong))
+    try: res = pl.collect_all(asked, engine='streaming')
+    except pl.exceptions.PolarsError as e: raise _unreadable(path, e) from None
+    sums = None
+    if not part:
+        n,total,squares,bad = res.pop().row(0)
+        if bad: raise ValueError(f'ratings must be finite numbers, but {bad:,} of {n:,} in {path} are not')
+        sums = n,(total,squares)
+    return res,sums
 
-def _chunks(path, about, user, item, rating, part=0, parts=1):
+def _together(surveys, user, item):
+    "One survey from those of all parts"
+    (n,sums),tables = surveys[0][1],[pl.concat(some) for some in zip(*(s[0] for s in surveys))]
+    counts = [t.group_by(name).agg(pl.col('len').sum()).sort(name) for t,name in zip(tables, (user, item))]
+    ids = [sorted_ids(pd.Series(c[name].to_list(), name=name)) for c,name in zip(counts, (user, item))]
+    titles = None
+    if len(tables) == 3: titles = dict(tables[2].unique(item, keep='first', maintain_order=True).sort(item).iter_rows())
+    return {'n': n, 'sums': sums, 'ids': ids, 'counts': [c['len'].to_numpy().astype(np.int64) for c in counts],
+            'titles': titles}
+
+def _chunks(path, user, item, rating, about, part=0, parts=1):
     "Numbers of users, numbers of items and ratings (m,), some rows at a time; of all rows, or of one part of the file"
     known = [pd.Index(ids) for ids in about['ids']]
     lf = pl.scan_parquet(path).select(user, item, pl.col(rating).cast(pl.Float32))
-    first,last = part*about['n']//parts,(part+1)*about['n']//parts
+    first,last = _part(about['n'], part, parts)
     for lo in range(first, last, _CHUNK):
         part = lf.slice(lo, min(_CHUNK, last-lo)).collect()
         u,i = (k.get_indexer(part[name].to_numpy()).astype(np.int32) for k,name in zip(known, (user, item)))
@@ -160,17 +177,32 @@ def _chunks(path, about, user, item, rating, part=0, parts=1):
 
 # %% ../../nbs/further/15_scale.ipynb #15-020
 @njit(nogil=True, cache=True)
+def _by_group(users, items, ratings, user_places, item_places, n_groups):
+    "Places of users and items, and ratings (m, 3), sorted by groups of users; and where these start"
+    n,starts = len(user_places),np.zeros(n_groups+1, dtype=np.int64)
+    for u in users: starts[user_places[u]*n_groups//n + 1] += 1
+    for g in range(n_groups): starts[g+1] += starts[g]
+    free,res = starts.copy(),np.empty((len(users), 3), dtype=np.int32)
+    for k in range(len(users)):
+        place = user_places[users[k]]
+        g = place*n_groups//n
+        res[free[g],0],res[free[g],1],res[free[g],2] = place,item_places[items[k]],ratings[k]
+        free[g] += 1
+    return res,starts
+
+@njit(nogil=True, cache=True)
 def _by_block(rows, first, of_items):
-    """Ratings (m, 3) of one group of users, sorted by groups of items (3, m), and where these start. Places come in
-    counted from the first of the table, and go out counted from the first of their group"""
+    """Ratings (m, 3) of one group of users, block by block: a block's users, its items, its ratings (3*m,); and where
+    blocks start. Places come in counted from the first of the table, and go out counted from the first of their group"""
     n = len(of_items)-1
     starts = np.zeros(n+1, dtype=np.int64)
     for k in range(len(rows)): starts[rows[k,1]*n//of_items[n] + 1] += 1
     for b in range(n): starts[b+1] += starts[b]
-    free,res = starts.copy(),np.empty((3, len(rows)), dtype=np.int32)
+    free,res = starts.copy(),np.empty(3*len(rows), dtype=np.int32)
     for k in range(len(rows)):
         b = rows[k,1]*n//of_items[n]
-        res[0,free[b]],res[1,free[b]],res[2,free[b]] = rows[k,0]-first,rows[k,1]-of_items[b],rows[k,2]
+        at,size = 2*starts[b] + free[b],starts[b+1]-starts[b]
+        res[at],res[at+size],res[at+2*size] = rows[k,0]-first,rows[k,1]-of_items[b],rows[k,2]
         free[b] += 1
     return res,starts
 
@@ -187,18 +219,12 @@ class _Blocks:
 
     def split(self, chunks, mean, unit, groups, part=0):
         "Append the ratings of some groups to a file for each, some rows at a time"
-        n = self.plan.n_groups
-        first,last = self.plan.starts(0)[[groups[0], groups[-1]+1]]
         with ExitStack() as stack:
             opened = {g: stack.enter_context(open(self._file(g, f'rows-{part}'), 'wb')) for g in groups}
             for u,i,r in chunks:
-                place = self.plan.places[0][u]
-                mine = (first <= place) & (place < last)
-                left = ((r[mine]-mean)/unit).astype(np.float32)
-                *columns,starts = into_blocks(u[mine], i[mine], left, *self.plan.places, n)
-                for g,f in opened.items():
-                    here = slice(starts[g*n], starts[(g+1)*n])
-                    np.stack([c[here].view(np.int32) for c in columns], axis=1).tofile(f)
+                bits = ((r-mean)/unit).astype(np.float32).view(np.int32)
+                rows,starts = _by_group(u, i, bits, *self.plan.places, self.plan.n_groups)
+                for g,f in opened.items(): f.write(rows[starts[g]:starts[g+1]])
 
     def sort(self, parts=1):
         "Sort the files of this process's groups by block"
@@ -207,8 +233,8 @@ class _Blocks:
             rows = np.concatenate([np.fromfile(f, dtype=np.int32) for f in files]).reshape(-1, 3)
             table,starts = _by_block(rows, self.plan.starts(0)[g], self.plan.starts(1))
             with open(self._file(g, 'part'), 'wb') as f:
-                starts.tofile(f)
-                for lo,hi in zip(starts, starts[1:]): table[:,lo:hi].tofile(f)
+                f.write(starts)
+                f.write(table)
             os.replace(self._file(g, 'part'), self._file(g))
             for f in files: f.unlink()
 
@@ -253,6 +279,15 @@ class _Ring:
         if self.size == 1: return [value]
         res = [None]*self.size
         self.dist.all_gather_object(res, value)
+        return res
+
+    def agreed(self, f):
+        "What a function returns in each process. A `ValueError` of one is raised in all, or the others would wait for it"
+        try: mine = f()
+        except ValueError as e: mine = e
+        res = self.everyone(mine)
+        for r in res:
+            if isinstance(r, ValueError): raise r
         return res
 
     def send(self, rows, to): return self.dist.isend(self.tensor(rows), to % self.size)
@@ -436,24 +471,23 @@ def fit_parquet(
     ring = _Ring()
     try:
         with nullcontext(work) if work else tempfile.TemporaryDirectory() as folder:
-            folder,about = Path(folder),None
+            folder = Path(folder)
             folder.mkdir(parents=True, exist_ok=True)
-            if not ring.rank:
-                try:
-                    about = _survey(path, user, item, rating, title)
-                    level = plan.cut(*about['counts']).level(*about['sums'])
-                    of = {**settings, 'columns': [user, item, rating], 'files': _stamp(path)}
-                    about |= {'level': _same_run(folder, of, level), 'token': uuid4().hex}
-                    (folder/'token').write_text(about['token'])     # can the others read it?
-                except ValueError as e: about = e     # for all processes, or the others would wait
-            about = ring.everyone(about)[0]
-            if isinstance(about, ValueError): raise about
-            if ring.rank: plan.cut(*about['counts'])
+            of_file = path,user,item,rating
+            about = _together(ring.agreed(lambda: _survey(*of_file, title, ring.rank, ring.size)), user, item)
+            plan.cut(*about['counts'])
+            def begin():
+                if ring.rank: return None
+                of = {**settings, 'columns': [user, item, rating], 'files': _stamp(path)}
+                res = {'level': _same_run(folder, of, plan.level(*about['sums'])), 'token': uuid4().hex}
+                (folder/'token').write_text(res['token'])     # can the others read it?
+                return res
+            about |= ring.agreed(begin)[0]
             if ring.size > plan.n_groups:
                 raise ValueError(f'a table of this size can be spread over {plan.n_groups} processes, got {ring.size}')
             own = ring.share(plan.n_groups)
             blocks = _Blocks(folder, plan, own)
-            def chunks(*part): return _chunks(path, about, user, item, rating, *part)
+            def chunks(*part): return _chunks(*of_file, about, *part)
             _onto_disk(ring, blocks, about, chunks)
             every = (every or plan.n_groups//4) if work else None     # nobody could go on from a temporary folder
             trained = _train(plan, blocks, _Kept(folder, plan, own), ring, threads, every, progress)
