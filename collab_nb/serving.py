@@ -307,9 +307,9 @@ def _id(v):
     return v
 
 def _ids(given, what):
-    res = [_id(v) for v in given]
-    kinds = {type(v).__name__ for v in res}
-    if len(kinds) > 1: raise ValueError(f'{what} must be one kind of id, got int and str')
+    res = list(given)
+    if not set(map(type, res)) <= {int, str}: res = [_id(v) for v in res]
+    if len(set(map(type, res))) > 1: raise ValueError(f'{what} must be one kind of id, got int and str')
     if len(set(res)) < len(res): raise ValueError(f'{what} must differ, got one that occurs twice')
     return res
 

@@ -193,7 +193,7 @@ def _by_group(users, items, ratings, user_places, item_places, n_groups):
 @njit(nogil=True, cache=True)
 def _by_block(rows, first, of_items):
     """Ratings (m, 3) of one group of users, block by block: a block's users, its items, its ratings (3*m,); and where
-    blocks start. Places come in counted from the first of the table, and go out counted from the first of their group"""
+    blocks start. Places come in counted from the table's first, and go out counted from the first of their group"""
     n = len(of_items)-1
     starts = np.zeros(n+1, dtype=np.int64)
     for k in range(len(rows)): starts[rows[k,1]*n//of_items[n] + 1] += 1
@@ -282,7 +282,7 @@ class _Ring:
         return res
 
     def agreed(self, f):
-        "What a function returns in each process. A `ValueError` of one is raised in all, or the others would wait for it"
+        "What a function returns in each process. A `ValueError` of one is raised in all, or they would wait for it"
         try: mine = f()
         except ValueError as e: mine = e
         res = self.everyone(mine)
