@@ -172,13 +172,20 @@ def test_stopped_while_it_writes_over_an_old_step(made, file, tmp_path, monkeypa
     assert same(fit_parquet(file, **SETTINGS, work=work), fit_fast(made, **SETTINGS))
     assert len(list(work.glob('step-*'))) == 2
 
-def test_blocks_that_end_early_are_an_error(file, tmp_path):
+@pytest.mark.parametrize('left', [0, 9, -4])
+def test_files_that_end_early_are_an_error(made, file, tmp_path, left):
+    "As after a power failure"
     work = tmp_path/'work'
+    def cut(path, says):
+        with open(path, 'r+b') as f: f.truncate(left if left >= 0 else path.stat().st_size+left)
+        with pytest.raises(ValueError, match=says): fit_parquet(file, **SETTINGS, work=work)
     fit_parquet(file, **SETTINGS, work=work)
-    for step in work.glob('step-*'): shutil.rmtree(step)
-    with open(work/'blocks-03', 'r+b') as f: f.truncate((work/'blocks-03').stat().st_size-4)
-    with pytest.raises(ValueError, match='blocks-03 must have all its blocks, but ends early: delete .*work'):
-        fit_parquet(file, **SETTINGS, work=work)
+    step = max(work.glob('step-*'))
+    cut(step/'items-03.npy', 'items-03.npy is damaged: delete .*step-')
+    for s in work.glob('step-*'): shutil.rmtree(s)
+    assert same(fit_parquet(file, **SETTINGS, work=work), fit_fast(made, **SETTINGS))
+    for s in work.glob('step-*'): shutil.rmtree(s)
+    cut(work/'blocks-03', 'blocks-03 must have all its blocks, but ends early: delete .*work')
 
 def test_a_folder_without_its_run_is_refused(file, tmp_path):
     "Its steps could be another run's, and other files aren't ours to delete"

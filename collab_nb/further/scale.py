@@ -238,16 +238,19 @@ class _Blocks:
             os.replace(self._file(g, 'part'), self._file(g))
             for f in files: f.unlink()
 
+    def _whole(self, f, array):
+        if f.readinto(array) < array.nbytes:
+            raise ValueError(f'{f.name} must have all its blocks, but ends early: delete {self.folder}')
+        return array
+
     def read(self, g, h):
         "Users (m,), items (m,), counted from the first of their groups, and ratings (m,)"
         n = self.plan.n_groups
-        if g not in self.starts: self.starts[g] = np.fromfile(self._file(g), dtype=np.int64, count=n+1)
-        lo,hi = map(int, self.starts[g][h:h+2])
-        u,i,r = rows = np.empty((3, hi-lo), dtype=np.int32)
         with open(self._file(g), 'rb', buffering=0) as f:     # a short way for short pieces
+            if g not in self.starts: self.starts[g] = self._whole(f, np.empty(n+1, dtype=np.int64))
+            lo,hi = map(int, self.starts[g][h:h+2])
             f.seek(8*(n+1) + 12*lo)
-            if f.readinto(rows) < rows.nbytes:
-                raise ValueError(f'{self._file(g)} must have all its blocks, but ends early: delete {self.folder}')
+            u,i,r = self._whole(f, np.empty((3, hi-lo), dtype=np.int32))
         return u,i,r.view(np.float32)
 
 # %% ../../nbs/further/15_scale.ipynb #15-021
@@ -313,9 +316,13 @@ class _Kept:
         every = {int(p.name[5:]) for p in self.folder.glob('step-*')}
         return every,{s for s in every if all(f.exists() for f in self._files(s))}
 
+    def _read(self, file):
+        try: return np.load(file)
+        except (ValueError, EOFError): raise ValueError(f'{file} is damaged: delete {file.parent}') from None
+
     def load(self, step):
         "{group: rows} of users, and of items; before the first step they're new"
-        if step: tables = [np.load(f) for f in self._files(step)]
+        if step: tables = [self._read(f) for f in self._files(step)]
         else: tables = [self.plan.rows(side, g) for side in (0, 1) for g in self.own]
         n = len(self.own)
         return dict(zip(self.own, tables[:n])),dict(zip(self.held(step), tables[n:]))
