@@ -114,19 +114,43 @@ def test_tables_of_a_few_rows(tmp_path):
     write(pd.DataFrame({'user': [1], 'movie': [1], 'rating': [4.]}), tmp_path/'r.parquet')
     assert abs(fit_parquet(tmp_path/'r.parquet').predict(1, 1)[0] - 4) < .01
 
-def test_a_survey_of_parts_says_what_one_of_all_does(made, tmp_path):
+@pytest.mark.parametrize('chunk', [100, 2**20])
+def test_a_survey_of_parts_says_what_one_of_all_does(made, tmp_path, monkeypatch, chunk):
     "To the last bit of a sum, in a file that isn't sorted by anything, with titles that differ"
-    t = made.sample(frac=1, random_state=0).assign(user='u'+made.user.astype(str), rating=made.rating + made.index*1e-5)
-    write(t.assign(title=[f'title {k}' for k in range(len(t))]), tmp_path/'r.parquet')
+    monkeypatch.setattr(scale, '_CHUNK', chunk)
+    t = made.sample(3000, random_state=0)
+    t = t.assign(user='u'+t.user.astype(str), rating=t.rating + t.index*1e-5, title=[f'title {k}' for k in range(3000)])
+    write(t, tmp_path/'r.parquet')
     args = tmp_path/'r.parquet','user','movie','rating','title'
-    def survey(parts): return scale._together([scale._survey(*args, p, parts) for p in range(parts)], 'user', 'movie')
+    def survey(parts):
+        res = scale._together([scale._survey(*args, p, parts) for p in range(parts)], 'user', 'movie')
+        return res | {'counts': [c.tolist() for c in res['counts']]}
     whole = survey(1)
-    assert whole['n'] == len(t) and whole['ids'][0] == sorted(t.user.unique())
-    assert whole['counts'][0].tolist() == t.user.value_counts().sort_index().tolist()
-    for parts in (2, 3, 7):
-        got = survey(parts)
-        for some in (whole, got): some['counts'] = [list(c) for c in some['counts']]
-        assert got == whole
+    assert whole['n'] == 3000 and whole['ids'][0] == sorted(t.user.unique())
+    assert whole['counts'][0] == t.user.value_counts().sort_index().tolist()
+    assert whole['titles'] == t.drop_duplicates('movie').set_index('movie').title.to_dict()
+    for parts in (2, 3, 7, 3001): assert survey(parts) == whole
+    with pytest.raises(ValueError, match=r'the same file of ratings, but they see \[3000, 10\]'):
+        write(t.head(10), tmp_path/'other.parquet')
+        surveys = scale._survey(*args, 0, 2),scale._survey(tmp_path/'other.parquet', *args[1:], 1, 2)
+        scale._together(surveys, 'user', 'movie')
+
+def test_columns_with_names_of_our_own(made, tmp_path):
+    "And titles as ids"
+    names = {'user': 'n', 'item': 'title', 'rating': 'id'}
+    t = made[['user', 'title', 'rating']].set_axis(['n', 'title', 'id'], axis=1)
+    write(t, tmp_path/'r.parquet')
+    rec = fit_parquet(tmp_path/'r.parquet', **SETTINGS, **names)
+    assert same(rec, fit_fast(t, **SETTINGS, **names)) and rec.titles[rec.items[0]] == rec.items[0]
+
+def test_a_folder_that_spark_wrote(made, tmp_path):
+    "Notes among its files; and a folder with nothing else"
+    folder = tmp_path/'ratings'
+    (folder/'_temporary').mkdir(parents=True)
+    for name in ('_SUCCESS', '.part-0.crc', '_temporary/part-9'): (folder/name).write_text('')
+    with pytest.raises(ValueError, match='ratings must have files of ratings'): fit_parquet(folder, **SETTINGS)
+    for n,lo in enumerate((0, 9000)): write(made.iloc[lo:lo+11000*n+9000], folder/f'part-{n}.snappy')
+    assert same(fit_parquet(folder, **SETTINGS), fit_fast(made, **SETTINGS))
 
 # Stopped and started again
 
@@ -285,17 +309,24 @@ def test_a_ring_gives_the_same_bits(larger, processes):
     assert res.stderr.count('epoch 40 of 40') == 1     # the first process speaks for all
 
 def test_a_ring_without_a_disk_in_common(made, tmp_path):
-    "Each process has a folder of its own, and so sorts its share of the ratings alone"
-    t = made.assign(rating=made.rating + made.index*1e-5)
-    write(t, tmp_path/'r.parquet')
+    "Each machine has a folder of its own, sorts its share of the ratings alone, and leaves another run's folder alone"
+    write(made.assign(rating=made.rating + made.index*1e-5), tmp_path/'r.parquet')
     script = tmp_path/'script.py'
-    script.write_text(f'from collab_nb.further.scale import fit_parquet\nrec = fit_parquet("r.parquet", **{SETTINGS})\n'
-                      'if rec: rec.save("model")\n')
-    start = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', script]
-    env = {**ENV, 'PYTHONPATH': str(ROOT)}
-    res = subprocess.run(start, cwd=tmp_path, env=env, capture_output=True, text=True)
+    script.write_text('import os\nfrom collab_nb.further.scale import fit_parquet\n'
+                      "os.environ['LOCAL_RANK'] = '0'     # as on machines of their own\n"
+                      f"rec = fit_parquet('r.parquet', **{SETTINGS}, work='work'+os.environ['RANK'])\n"
+                      "if rec: rec.save('model')\n")
+    def start():
+        command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node', '2', script]
+        env = {**ENV, 'PYTHONPATH': str(ROOT)}
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    res = start()
     assert res.returncode == 0, res.stderr
     assert same(Recommender.load(tmp_path/'model'), fit_parquet(tmp_path/'r.parquet', **SETTINGS))
+    shutil.rmtree(tmp_path/'work0')
+    script.write_text(script.read_text().replace("'epochs': 3", "'epochs': 4"))
+    res = start()
+    assert res.returncode and 'work1 must belong to this run, but was begun with another epochs=3' in res.stderr
 
 def until(p, what, seconds=120):
     end = time.time()+seconds

@@ -112,20 +112,49 @@ def synth_parquet(
             for name,kept in (('rows', ~out), ('held', out)): table.filter(kept).write_parquet(parts/f'{name}-{n:05}')
         for name,file in (('rows', path), ('held', held)):
             if not file: continue
-            pl.scan_parquet(parts/f'{name}-*').sink_parquet(parts/name, row_group_size=_CHUNK)
+            pl.scan_parquet(parts/f'{name}-*').sink_parquet(parts/name, row_group_size=_CHUNK//8)
             os.replace(parts/name, file)
     return truth
 
 # %% ../../nbs/further/15_scale.ipynb #15-019
+def _files(path):
+    "The Parquet files of a path: the file, or all that are in the folder, but for Spark's own notes"
+    path = Path(path)
+    if not path.exists(): raise ValueError(f'{path}: there is no such file')
+    if not path.is_dir(): return [path]
+    def note(p): return any(part[0] in '._' for part in p.relative_to(path).parts)
+    files = [p for p in sorted(path.rglob('*')) if p.is_file() and not note(p)]
+    if not files: raise ValueError(f'{path} must have files of ratings, got an empty folder')
+    return files
+
+def _stamp(path):
+    "What tells a file, or a folder of files, from another"
+    return [[p.name, p.stat().st_size, p.stat().st_mtime] for p in _files(path)]
+
 def _unreadable(path, e): return ValueError(f'{path} cannot be read as Parquet: {str(e).splitlines()[0]}')
 
 def _part(n, part, parts): return part*n//parts,(part+1)*n//parts     # first row of a part of n, and the row after it
 
+def _merged(tables):
+    "Tables of what ids have, as one: an id's rows are added up, and of its titles the first is taken"
+    res = pl.concat(tables)
+    titles = [pl.col('title').first()] if 'title' in res.columns else []
+    return res.group_by('id', maintain_order=True).agg(pl.col('n').sum(), *titles)
+
+def _counted(lf, first, last, name, more):
+    "How many of some rows each id has. A few million at a time, since Polars keeps more in memory if it can"
+    step,res = 8*_CHUNK,None
+    for lo in range(first, max(last, first+1), step):
+        rows = lf.slice(lo, min(step, last-lo)).group_by(id=name).agg(pl.len().cast(pl.Int64).alias('n'), *more)
+        rows = rows.collect(engine='streaming')
+        res = rows if res is None else _merged([res, rows])
+    return res
+
 def _survey(path, user, item, rating, title, part, parts):
-    """What training has to know of one part of a file: how many ratings each user and each item has, titles. In the
-    first, also the number of rows in all parts, and sums over them: a sum's last bit must not depend on the parts"""
+    """What training has to know of one part of a file: how many ratings each user and each item has, titles. The first
+    one also has sums over all parts: a sum's last bit must not depend on how many there are"""
     try:
-        lf = pl.scan_parquet(path)
+        lf = pl.scan_parquet(_files(path))
         names = lf.collect_schema()
         n = lf.select(pl.len()).collect().item()
     except (OSError, pl.exceptions.PolarsError) as e: raise _unreadable(path, e) from None
@@ -138,42 +167,37 @@ def _survey(path, user, item, rating, title, part, parts):
     lf = lf.cast(dict.fromkeys(words, pl.String))
     if not n: raise ValueError(f'{path} must have at least one rating, got none')
     if not names[rating].is_numeric(): raise ValueError(f'ratings must be numbers, got {names[rating]} in {path}')
+    stars = pl.col(rating).cast(pl.Float32).cast(pl.Float64)     # as the blocks have them
+    wrong = (~stars.is_finite()).fill_null(True).sum()
+    titles = [pl.col(title).first().alias('title')] if title in names else []
     first,last = _part(n, part, parts)
-    here = lf.slice(first, last-first)
-    asked = [here.group_by(name).len() for name in (user, item)]
-    if title in names: asked.append(here.group_by(item).agg(pl.col(title).first()))
-    if not part:
-        stars = pl.col(rating).cast(pl.Float32).cast(pl.Float64)     # as the blocks have them
-        wrong = (~stars.is_finite()).fill_null(True).sum()
-        asked.append(lf.select(n=pl.len(), total=stars.sum(), squares=(stars**2).sum(), bad=wrong))
-    try: res = pl.collect_all(asked, engine='streaming')
+    try:
+        tables = _counted(lf, first, last, user, []),_counted(lf, first, last, item, titles)
+        if part: return {'n': n, 'tables': tables}
+        total,squares,bad = lf.select(t=stars.sum(), s=(stars**2).sum(), b=wrong).collect(engine='streaming').row(0)
     except pl.exceptions.PolarsError as e: raise _unreadable(path, e) from None
-    sums = None
-    if not part:
-        n,total,squares,bad = res.pop().row(0)
-        if bad: raise ValueError(f'ratings must be finite numbers, but {bad:,} of {n:,} in {path} are not')
-        sums = n,(total,squares)
-    return res,sums
+    if bad: raise ValueError(f'ratings must be finite numbers, but {bad:,} of {n:,} in {path} are not')
+    return {'n': n, 'tables': tables, 'sums': (total, squares)}
 
 def _together(surveys, user, item):
     "One survey from those of all parts"
-    (n,sums),tables = surveys[0][1],[pl.concat(some) for some in zip(*(s[0] for s in surveys))]
-    counts = [t.group_by(name).agg(pl.col('len').sum()).sort(name) for t,name in zip(tables, (user, item))]
-    ids = [sorted_ids(pd.Series(c[name].to_list(), name=name)) for c,name in zip(counts, (user, item))]
-    titles = None
-    if len(tables) == 3: titles = dict(tables[2].unique(item, keep='first', maintain_order=True).sort(item).iter_rows())
-    return {'n': n, 'sums': sums, 'ids': ids, 'counts': [c['len'].to_numpy().astype(np.int64) for c in counts],
-            'titles': titles}
+    n = [s['n'] for s in surveys]
+    if len(set(n)) > 1: raise ValueError(f'each process must see the same file of ratings, but they see {n} rows')
+    users,items = (_merged(tables).sort('id') for tables in zip(*(s['tables'] for s in surveys)))
+    ids = [sorted_ids(pd.Series(t['id'].to_list(), name=name)) for t,name in ((users, user), (items, item))]
+    return {'n': n[0], 'sums': surveys[0]['sums'], 'ids': ids, 'counts': [t['n'].to_numpy() for t in (users, items)],
+            'titles': dict(zip(ids[1], items['title'])) if 'title' in items.columns else None}
 
 def _chunks(path, user, item, rating, about, part=0, parts=1):
     "Numbers of users, numbers of items and ratings (m,), some rows at a time; of all rows, or of one part of the file"
     known = [pd.Index(ids) for ids in about['ids']]
-    lf = pl.scan_parquet(path).select(user, item, pl.col(rating).cast(pl.Float32))
+    lf = pl.scan_parquet(_files(path)).select(user, item, pl.col(rating).cast(pl.Float32))
     first,last = _part(about['n'], part, parts)
     for lo in range(first, last, _CHUNK):
-        part = lf.slice(lo, min(_CHUNK, last-lo)).collect()
-        u,i = (k.get_indexer(part[name].to_numpy()).astype(np.int32) for k,name in zip(known, (user, item)))
-        yield u,i,part[rating].to_numpy()
+        rows = lf.slice(lo, min(_CHUNK, last-lo)).collect()
+        u,i = (k.get_indexer(rows[name].to_numpy()).astype(np.int32) for k,name in zip(known, (user, item)))
+        if min(u.min(), i.min()) < 0: raise ValueError(f'{path} must not change while it is read, but has a new id')
+        yield u,i,rows[rating].to_numpy()
 
 # %% ../../nbs/further/15_scale.ipynb #15-020
 @njit(nogil=True, cache=True)
@@ -246,7 +270,7 @@ class _Blocks:
     def read(self, g, h):
         "Users (m,), items (m,), counted from the first of their groups, and ratings (m,)"
         n = self.plan.n_groups
-        with open(self._file(g), 'rb', buffering=0) as f:     # a short way for short pieces
+        with open(self._file(g), 'rb', buffering=0) as f:     # unbuffered, since blocks are short
             if g not in self.starts: self.starts[g] = self._whole(f, np.empty(n+1, dtype=np.int64))
             lo,hi = map(int, self.starts[g][h:h+2])
             f.seek(8*(n+1) + 12*lo)
@@ -305,11 +329,11 @@ class _Kept:
     "Half-trained rows on disk, a file for each group, in a folder for each step that was kept"
     def __init__(self, folder, plan, own): self.folder,self.plan,self.own = folder,plan,own
 
-    def held(self, step): return [(g+step) % self.plan.n_groups for g in self.own]     # groups of items that are here
+    def here(self, step): return [(g+step) % self.plan.n_groups for g in self.own]     # groups of items in this process
 
     def _files(self, step):
         at = self.folder/f'step-{step:08}'
-        return [at/f'users-{g:02}.npy' for g in self.own] + [at/f'items-{h:02}.npy' for h in self.held(step)]
+        return [at/f'users-{g:02}.npy' for g in self.own] + [at/f'items-{h:02}.npy' for h in self.here(step)]
 
     def steps(self):
         "All that have a folder, and those that are complete, as far as this process is concerned"
@@ -325,11 +349,11 @@ class _Kept:
         if step: tables = [self._read(f) for f in self._files(step)]
         else: tables = [self.plan.rows(side, g) for side in (0, 1) for g in self.own]
         n = len(self.own)
-        return dict(zip(self.own, tables[:n])),dict(zip(self.held(step), tables[n:]))
+        return dict(zip(self.own, tables[:n])),dict(zip(self.here(step), tables[n:]))
 
     def save(self, step, P, Q, old=None):
         "Keep a step, in the files of an old one if there is one: writing over them takes less time than new ones"
-        tables = [P[g] for g in self.own] + [Q[h] for h in self.held(step)]
+        tables = [P[g] for g in self.own] + [Q[h] for h in self.here(step)]
         (self.folder/f'step-{step:08}').mkdir(exist_ok=True)
         reused = self._files(old) if old else [None]*len(tables)
         for file,was,rows in zip(self._files(step), reused, tables):
@@ -353,9 +377,9 @@ def _room(plan, side, group, like):
 def _train(plan, blocks, kept, ring, threads, every, progress):
     "The steps that are left, and then the rows of this process: {group: rows} of users and of items"
     n,own = plan.n_groups,kept.own
-    every_step,complete = kept.steps()
+    found,complete = kept.steps()
     step = max(set.intersection(*ring.everyone(complete | {0})))
-    for s in every_step - {step}: kept.drop(s)
+    for s in found - {step}: kept.drop(s)
     P,Q = kept.load(step)
     on_disk,total = [step] if step else [],0.
     with ThreadPoolExecutor(threads) as executor:
@@ -365,7 +389,7 @@ def _train(plan, blocks, kept, ring, threads, every, progress):
                 h = (g+step) % n
                 return plan.learn(P[g], Q[h], blocks.read(g, h), step, g)
             losses = pool(learn, own)
-            total += next(losses)     # comes first, because its items are what the process before this one needs next
+            total += next(losses)     # comes first: the process before this one waits for its items
             jobs = []
             if ring.size > 1:
                 leaving,coming = (own[0]+step) % n,(own[-1]+1+step) % n
@@ -403,14 +427,8 @@ def _collect(plan, ring, P, Q):
     return [np.concatenate([tables[g] for g in range(n)]) for tables in (P, Q)]
 
 # %% ../../nbs/further/15_scale.ipynb #15-024
-def _stamp(path):
-    "What tells a file, or a folder of files, from another"
-    path = Path(path)
-    every = sorted(p for p in path.rglob('*.parquet')) if path.is_dir() else [path]
-    return [[p.name, p.stat().st_size, p.stat().st_mtime] for p in every]
-
 def _same_run(folder, settings, level):
-    "Write down whose folder it is, or raise a `ValueError` if it's another run's. Zero and one of that run's ratings"
+    "Write down whose folder it is, or raise a `ValueError` if it's another run's. That run's mean and spread"
     file = folder/'run.json'
     if not file.exists():
         part = file.with_suffix('.part')
@@ -419,24 +437,40 @@ def _same_run(folder, settings, level):
                                     'delete it, or name another folder')
         part.write_text(json.dumps({**settings, 'level': level}), encoding='utf-8')
         os.replace(part, file)
-        return level
+        return tuple(level)
     old = json.loads(file.read_text(encoding='utf-8'))
     for k,v in settings.items():
         if v != old.get(k):
             shown = 'file of ratings' if k == 'files' else f'{k}={old.get(k)!r}'
             raise ValueError(f'{folder} must belong to this run, but was begun with another {shown}: '
                              'delete it, or name another folder')
-    return old['level']     # the last bit of a sum may depend on who added it up
+    return tuple(old['level'])     # the last bit of a sum may depend on who added it up
+
+def _begin(ring, folder, of, level):
+    "Every process makes sure whose folder it has. The mean and spread to use, and: is it one folder for all?"
+    token = folder/'token'
+    def first():
+        if ring.rank: return None
+        res = _same_run(folder, of, level),uuid4().hex
+        token.write_text(res[1])     # can the others read it?
+        return res
+    level,word = ring.agreed(first)[0]
+    def other():
+        if token.exists() and token.read_text() == word: return True
+        speaker = os.environ.get('LOCAL_RANK', '0') == '0'     # one for each machine
+        if speaker and _same_run(folder, of, level) != level:
+            raise ValueError(f'{folder} must belong to this run, but has other ratings: delete it')
+        return False
+    return {'level': level, 'shared': all(ring.agreed(other))}
 
 def _onto_disk(ring, blocks, about, chunks):
     "Sort all ratings by block, unless an earlier run has"
     if all(ring.everyone(blocks.ready())): return
-    token = blocks.folder/'token'
-    shared = all(ring.everyone(token.exists() and token.read_text() == about['token']))
-    if shared: blocks.split(chunks(ring.rank, ring.size), *about['level'], range(blocks.plan.n_groups), ring.rank)
+    if about['shared']:
+        blocks.split(chunks(ring.rank, ring.size), *about['level'], range(blocks.plan.n_groups), ring.rank)
     else: blocks.split(chunks(), *about['level'], blocks.groups)     # no disk in common: all read everything
     ring.everyone(None)
-    blocks.sort(ring.size if shared else 1)
+    blocks.sort(ring.size if about['shared'] else 1)
 
 def _clear(folder):
     "Delete a run's folder, and last the file that says whose it was"
@@ -457,7 +491,7 @@ def fit_parquet(
     seed:int=42, # The same seed gives the same bits on any number of threads and processes
     threads:int=1, # Cores to use in each process
     seen:bool=False, # Does the recommender have to know who rated what? Then memory grows with the file
-    work=None, # Folder for blocks and half-trained rows: the same call goes on from there. None: a temporary one
+    work=None, # Folder for blocks and half-trained rows: the same call goes on from there. None: one in TMPDIR
     every:int|None=None, # Rows are stored after so many diagonals; None: four times in an epoch
     user:str='user', # Column of user ids
     item:str='movie', # Column of item ids
@@ -474,7 +508,7 @@ def fit_parquet(
     plan = Schedule(**settings)
     whole_number('threads', threads)
     if every is not None: whole_number('every', every)
-    if not Path(path).exists(): raise ValueError(f'{path}: there is no such file')
+    _files(path)     # before others are asked
     ring = _Ring()
     try:
         with nullcontext(work) if work else tempfile.TemporaryDirectory() as folder:
@@ -483,13 +517,8 @@ def fit_parquet(
             of_file = path,user,item,rating
             about = _together(ring.agreed(lambda: _survey(*of_file, title, ring.rank, ring.size)), user, item)
             plan.cut(*about['counts'])
-            def begin():
-                if ring.rank: return None
-                of = {**settings, 'columns': [user, item, rating], 'files': _stamp(path)}
-                res = {'level': _same_run(folder, of, plan.level(*about['sums'])), 'token': uuid4().hex}
-                (folder/'token').write_text(res['token'])     # can the others read it?
-                return res
-            about |= ring.agreed(begin)[0]
+            of = {**settings, 'columns': [user, item, rating], 'files': _stamp(path)}
+            about |= _begin(ring, folder, of, plan.level(*about['sums']))
             if ring.size > plan.n_groups:
                 raise ValueError(f'a table of this size can be spread over {plan.n_groups} processes, got {ring.size}')
             own = ring.share(plan.n_groups)
