@@ -502,7 +502,7 @@ def fit_parquet(
     """`fit_fast` for tables that don't fit into memory: the same bits, from blocks on disk. Memory holds the model and
     the ratings of one group of users. Under `torchrun`, each process keeps a share of the users, and groups of items
     travel around a ring (Gemulla and others, 2011). Without `seen`, lists don't leave out what a user has rated. The
-    defaults suit tables with a hundred ratings for each user. Raises a `ValueError` for a file that can't be read, a
+    defaults suit tables of millions of ratings. Raises a `ValueError` for a file that can't be read, a
     missing column, ratings or ids that can't be used, settings that make no sense, and a `work` of another run"""
     settings = {'n_factors': n_factors, 'reg': reg, 'nu': nu, 'epochs': epochs, 'lr': lr, 'seed': seed}
     plan = Schedule(**settings)

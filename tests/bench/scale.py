@@ -177,19 +177,22 @@ def ring(folder, shapes, epochs):
                      'epochs_two': round(best[2][1], 1), 'epochs': epochs, 'same': read('ring1') == read('ring2')}}
 
 def killed(folder, shapes, epochs):
-    "A run that's killed three times at random, and started again"
-    file,kills,rng = names(folder, shapes[-1])[0],[],random.Random(time.time())
+    "A run that's killed three times at random while it learns, and started again"
+    file,kills,steps,rng = names(folder, shapes[-1])[0],[],[],random.Random(time.time())
     whole,_ = timed(file, folder/'straight', epochs)
     for _ in range(3):
         p = subprocess.Popen(command(file, folder/'killed', epochs), env=ENV, stderr=subprocess.DEVNULL)
-        try: p.wait(after := rng.uniform(.12, .33)*whole)
+        try: p.wait(after := rng.uniform(.25, .4)*whole)
         except subprocess.TimeoutExpired:
             p.send_signal(signal.SIGKILL)
             p.wait()
             kills.append(round(after, 1))
+            files = {int(s.name[5:]): len(list(s.glob('*.npy'))) for s in (folder/'killed-work').glob('step-*')}
+            steps.append(max((s for s,n in files.items() if n == max(files.values())), default=0))     # last whole one
     if kills: subprocess.run(command(file, folder/'killed', epochs), env=ENV, check=True, stderr=subprocess.DEVNULL)
     read = tables(folder)
-    return {'killed': {'after_s': kills, 'straight_s': round(whole, 1), 'same': read('killed') == read('straight')}}
+    return {'killed': {'after_s': kills, 'at_step': steps, 'straight_s': round(whole, 1),
+                       'same': read('killed') == read('straight')}}
 
 def steps_of(folder, shape, *start, device='cpu'):
     "Seconds of a step, bytes of the model, steps in an epoch"
