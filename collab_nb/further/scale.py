@@ -150,6 +150,7 @@ def _counted(lf, first, last, name, more):
         res = rows if res is None else _merged([res, rows])
     return res
 
+# %% ../../nbs/further/15_scale.ipynb #15-019b
 def _survey(path, user, item, rating, title, part, parts):
     """What training has to know of one part of a file: how many ratings each user and each item has, titles. The first
     one also has sums over all parts: a sum's last bit must not depend on how many there are"""
