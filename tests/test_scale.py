@@ -130,7 +130,7 @@ def test_a_survey_of_parts_says_what_one_of_all_does(made, tmp_path, monkeypatch
     assert whole['counts'][0] == t.user.value_counts().sort_index().tolist()
     assert whole['titles'] == t.drop_duplicates('movie').set_index('movie').title.to_dict()
     for parts in (2, 3, 7, 3001): assert survey(parts) == whole
-    with pytest.raises(ValueError, match=r'the same file of ratings, but they see \[3000, 10\]'):
+    with pytest.raises(ValueError, match=r'same file of ratings, but they see other columns, or \[3000, 10\]'):
         write(t.head(10), tmp_path/'other.parquet')
         surveys = scale._survey(*args, 0, 2),scale._survey(tmp_path/'other.parquet', *args[1:], 1, 2)
         scale._together(surveys, 'user', 'movie')
@@ -151,6 +151,26 @@ def test_a_folder_that_spark_wrote(made, tmp_path):
     with pytest.raises(ValueError, match='ratings must have files of ratings'): fit_parquet(folder, **SETTINGS)
     for n,lo in enumerate((0, 9000)): write(made.iloc[lo:lo+11000*n+9000], folder/f'part-{n}.snappy')
     assert same(fit_parquet(folder, **SETTINGS), fit_fast(made, **SETTINGS))
+
+def test_names_are_no_patterns_and_folders_may_be_columns(made, tmp_path):
+    half = len(made)//2
+    for folder,names in (('a[1]', ('p1.parquet', 'p[1].parquet')), ('b', ('_half=0/x*.parquet', '_half=1/xy.parquet'))):
+        for n,name in enumerate(names):
+            (tmp_path/folder/name).parent.mkdir(parents=True, exist_ok=True)
+            write(made.iloc[n*half:(n+1)*half], tmp_path/folder/name)
+        assert same(fit_parquet(tmp_path/folder, **SETTINGS), fit_fast(made, **SETTINGS))
+    for stars,rows in made.groupby('rating'):
+        (tmp_path/'c'/f'rating={stars}').mkdir(parents=True)
+        write(rows.drop(columns='rating'), tmp_path/'c'/f'rating={stars}'/'part-0.parquet')
+    assert same(fit_parquet(tmp_path/'c', **SETTINGS), fit_fast(made.sort_values('rating', kind='stable'), **SETTINGS))
+
+def test_a_sum_has_the_same_bits_each_time(tmp_path):
+    "Polars adds up row groups in whatever order they arrive"
+    r = np.random.default_rng(23)
+    t = pl.DataFrame({'user': r.integers(0, 200, 20_000), 'movie': 1, 'rating': r.integers(10, 51, 20_000)/10})
+    t.write_parquet(tmp_path/'r.parquet', row_group_size=500)
+    args = tmp_path/'r.parquet','user','movie','rating','title',0,1
+    assert len({scale._survey(*args)['sums'] for _ in range(20)}) == 1
 
 # Stopped and started again
 

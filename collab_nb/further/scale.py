@@ -122,10 +122,16 @@ def _files(path):
     path = Path(path)
     if not path.exists(): raise ValueError(f'{path}: there is no such file')
     if not path.is_dir(): return [path]
-    def note(p): return any(part[0] in '._' for part in p.relative_to(path).parts)
-    files = [p for p in sorted(path.rglob('*')) if p.is_file() and not note(p)]
+    def note(p): return any(part[0] in '._' and '=' not in part for part in p.relative_to(path).parts)
+    files = [p for p in sorted(path.rglob('*')) if not p.is_dir() and not note(p)]
     if not files: raise ValueError(f'{path} must have files of ratings, got an empty folder')
     return files
+
+def _scan(path):
+    "Its rows, whatever letters are in its names; folders such as `year=2020` are a column"
+    files,path = _files(path),Path(path)
+    hive = path.is_dir() and all('=' in p.parent.name for p in files) and path not in {p.parent for p in files}
+    return pl.scan_parquet(files, glob=False, hive_partitioning=hive)
 
 def _stamp(path):
     "What tells a file, or a folder of files, from another"
@@ -151,11 +157,21 @@ def _counted(lf, first, last, name, more):
     return res
 
 # %% ../../nbs/further/15_scale.ipynb #15-019b
+def _sums(lf, n):
+    "Of a column's finite numbers, of their squares, and how many aren't; in the file's order, for the last bit's sake"
+    total,squares,bad = 0.,0.,0
+    for lo in range(0, n, _CHUNK):
+        r = lf.slice(lo, _CHUNK).collect().to_series().to_numpy().astype(np.float64)
+        bad += int((~np.isfinite(r)).sum())
+        r = r[np.isfinite(r)]
+        total,squares = total + float(r.sum()),squares + float((r*r).sum())
+    return total,squares,bad
+
 def _survey(path, user, item, rating, title, part, parts):
     """What training has to know of one part of a file: how many ratings each user and each item has, titles. The first
     one also has sums over all parts: a sum's last bit must not depend on how many there are"""
     try:
-        lf = pl.scan_parquet(_files(path))
+        lf = _scan(path)
         names = lf.collect_schema()
         n = lf.select(pl.len()).collect().item()
     except (OSError, pl.exceptions.PolarsError) as e: raise _unreadable(path, e) from None
@@ -168,22 +184,21 @@ def _survey(path, user, item, rating, title, part, parts):
     lf = lf.cast(dict.fromkeys(words, pl.String))
     if not n: raise ValueError(f'{path} must have at least one rating, got none')
     if not names[rating].is_numeric(): raise ValueError(f'ratings must be numbers, got {names[rating]} in {path}')
-    stars = pl.col(rating).cast(pl.Float32).cast(pl.Float64)     # as the blocks have them
-    wrong = (~stars.is_finite()).fill_null(True).sum()
     titles = [pl.col(title).first().alias('title')] if title in names else []
     first,last = _part(n, part, parts)
     try:
         tables = _counted(lf, first, last, user, []),_counted(lf, first, last, item, titles)
         if part: return {'n': n, 'tables': tables}
-        total,squares,bad = lf.select(t=stars.sum(), s=(stars**2).sum(), b=wrong).collect(engine='streaming').row(0)
+        total,squares,bad = _sums(lf.select(pl.col(rating).cast(pl.Float32)), n)
     except pl.exceptions.PolarsError as e: raise _unreadable(path, e) from None
     if bad: raise ValueError(f'ratings must be finite numbers, but {bad:,} of {n:,} in {path} are not')
     return {'n': n, 'tables': tables, 'sums': (total, squares)}
 
 def _together(surveys, user, item):
     "One survey from those of all parts"
-    n = [s['n'] for s in surveys]
-    if len(set(n)) > 1: raise ValueError(f'each process must see the same file of ratings, but they see {n} rows')
+    n,kinds = [s['n'] for s in surveys],[[t.schema for t in s['tables']] for s in surveys]
+    if len(set(n)) > 1 or kinds != kinds[:1]*len(kinds):
+        raise ValueError(f'each process must see the same file of ratings, but they see other columns, or {n} rows')
     users,items = (_merged(tables).sort('id') for tables in zip(*(s['tables'] for s in surveys)))
     ids = [sorted_ids(pd.Series(t['id'].to_list(), name=name)) for t,name in ((users, user), (items, item))]
     return {'n': n[0], 'sums': surveys[0]['sums'], 'ids': ids, 'counts': [t['n'].to_numpy() for t in (users, items)],
@@ -192,7 +207,7 @@ def _together(surveys, user, item):
 def _chunks(path, user, item, rating, about, part=0, parts=1):
     "Numbers of users, numbers of items and ratings (m,), some rows at a time; of all rows, or of one part of the file"
     known = [pd.Index(ids) for ids in about['ids']]
-    lf = pl.scan_parquet(_files(path)).select(user, item, pl.col(rating).cast(pl.Float32))
+    lf = _scan(path).select(user, item, pl.col(rating).cast(pl.Float32))
     first,last = _part(about['n'], part, parts)
     for lo in range(first, last, _CHUNK):
         rows = lf.slice(lo, min(_CHUNK, last-lo)).collect()
