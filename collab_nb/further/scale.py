@@ -130,7 +130,7 @@ def _files(path):
 def _scan(path):
     "Its rows, whatever letters are in its names; folders such as `year=2020` are a column"
     files,path = _files(path),Path(path)
-    hive = path.is_dir() and all('=' in p.parent.name for p in files) and path not in {p.parent for p in files}
+    hive = path.is_dir() and all(p.parent != path and '=' in p.parent.name for p in files)
     return pl.scan_parquet(files, glob=False, hive_partitioning=hive)
 
 def _stamp(path):
@@ -150,7 +150,7 @@ def _merged(tables):
 def _counted(lf, first, last, name, more):
     "How many of some rows each id has. A few million at a time, since Polars keeps more in memory if it can"
     step,res = 8*_CHUNK,None
-    for lo in range(first, max(last, first+1), step):
+    for lo in range(first, max(last, first+1), step):     # once for an empty part, too, which has columns
         rows = lf.slice(lo, min(step, last-lo)).group_by(id=name).agg(pl.len().cast(pl.Int64).alias('n'), *more)
         rows = rows.collect(engine='streaming')
         res = rows if res is None else _merged([res, rows])
